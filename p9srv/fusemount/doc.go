@@ -1,0 +1,2 @@
+// Package fusemount mounts a 9P tree through FUSE.
+package fusemount
