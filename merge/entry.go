@@ -1,0 +1,198 @@
+package merge
+
+import (
+	"slices"
+)
+
+// Entry is one name in a directory.
+type Entry struct {
+	// Versions are the siblings in the order of their lowest dots; none: the
+	// name is absent.
+	Versions []Version
+	// Ctx is what is known of this name beyond the directory's View.Names.
+	Ctx Context
+	// Attrs are the settings alive, highest Stamp first: one, or several
+	// while nobody has written since concurrent settings met.
+	Attrs []Attr
+}
+
+// Attr returns the setting that counts; zero Stamp: none (a directory that
+// exists only because of what is in it).
+func (e Entry) Attr() Attr {
+	if len(e.Attrs) == 0 {
+		return Attr{}
+	}
+	return e.Attrs[0]
+}
+
+// Empty says whether e says nothing: its record may go.
+func (e Entry) Empty() bool {
+	return len(e.Versions) == 0 && len(e.Attrs) == 0 && len(e.Ctx) == 0
+}
+
+// Conflict says whether two siblings differ.
+func (e Entry) Conflict() bool {
+	for i := 1; i < len(e.Versions); i++ {
+		if !e.Versions[i].SameContent(&e.Versions[0]) {
+			return true
+		}
+	}
+	return false
+}
+
+// SameVersions says whether e and o hold the same versions, times and
+// settings, so that neither has anything to tell the other but its Ctx.
+func (e Entry) SameVersions(o Entry) bool {
+	return slices.EqualFunc(e.Versions, o.Versions, func(a, b Version) bool {
+		return a.MStamp == b.MStamp && slices.Equal(a.Dots, b.Dots)
+	}) && slices.EqualFunc(e.Attrs, o.Attrs, func(a, b Attr) bool {
+		return a.Stamp == b.Stamp && slices.Equal(a.Dots, b.Dots)
+	})
+}
+
+// Seen returns the dots of all versions: what a writer supersedes who has
+// seen all of them.
+func (e Entry) Seen() []Dot {
+	var out []Dot
+	for i := range e.Versions {
+		out = append(out, e.Versions[i].Dots...)
+	}
+	return out
+}
+
+// Put returns e with v written by one local change, v.Dots[0]: versions that
+// hold a dot of seen are superseded, a version of equal content becomes one
+// with v, the setting that counts goes on under the new dot.
+func (e Entry) Put(v Version, seen []Dot) Entry {
+	d := v.Dots[0]
+	v.Dots = []Dot{d}
+	out := e.supersede(append([]Dot{d}, seen...))
+	out.Attrs = nil
+	if len(e.Attrs) > 0 {
+		out = out.killAttrs(e.Attrs)
+		a := e.Attrs[0]
+		a.Dots = []Dot{d}
+		out.Attrs = []Attr{a}
+	}
+	kept := make([]Version, 0, len(out.Versions)+1)
+	for _, o := range out.Versions {
+		if o.SameContent(&v) {
+			v = unite(v, o)
+		} else {
+			kept = append(kept, o)
+		}
+	}
+	out.Versions = append(kept, v)
+	sortVersions(out.Versions)
+	return out
+}
+
+// Delete returns e without the versions that hold a dot of seen. The caller
+// spends a dot on it; the dots removed go to Ctx.
+func (e Entry) Delete(seen []Dot) Entry {
+	out := e.supersede(seen)
+	if len(out.Versions) == 0 {
+		out = out.killAttrs(e.Attrs)
+	}
+	return out
+}
+
+// SetAttr returns e with a as its only setting, written by a.Stamp.Dot.
+// Where the clock is behind the setting it replaces, its time is moved on.
+func (e Entry) SetAttr(a Attr) Entry {
+	if len(e.Attrs) > 0 {
+		a.Stamp = a.Stamp.after(e.Attrs[0].Stamp)
+	}
+	a.Dots = []Dot{a.Stamp.Dot}
+	out := e.killAttrs(e.Attrs)
+	out.Attrs = []Attr{a}
+	return out
+}
+
+// Touch returns e with another modification time of the version that holds
+// dot, written by stamp.Dot.
+func (e Entry) Touch(dot Dot, mtime int64, stamp Stamp) Entry {
+	out := e
+	out.Versions = slices.Clone(e.Versions)
+	for i := range out.Versions {
+		if v := &out.Versions[i]; v.Holds(dot) {
+			v.MTime, v.MStamp = mtime, stamp.after(v.MStamp)
+		}
+	}
+	return out
+}
+
+// Settle returns e with siblings of equal content made one version and
+// settings of an absent name removed, and whether there was any: then the
+// caller spends a dot on it as on every change. Without it nothing goes
+// wrong, but a version would survive the deletion of its equal.
+func (e Entry) Settle() (Entry, bool) {
+	out, settled := e, false
+	if len(e.Versions) == 0 && len(e.Attrs) > 0 {
+		return e.killAttrs(e.Attrs), true
+	}
+	for i := 0; i < len(out.Versions); i++ {
+		for j := len(out.Versions) - 1; j > i; j-- {
+			if !out.Versions[i].SameContent(&out.Versions[j]) {
+				continue
+			}
+			if !settled {
+				out.Versions, settled = slices.Clone(out.Versions), true
+			}
+			out.Versions[i] = unite(out.Versions[i], out.Versions[j])
+			out.Versions = slices.Delete(out.Versions, j, j+1)
+		}
+	}
+	return out, settled
+}
+
+// supersede removes the versions that hold a dot of seen.
+func (e Entry) supersede(seen []Dot) Entry {
+	out := e
+	out.Versions = nil
+	for _, v := range e.Versions {
+		if v.holdsAny(seen) {
+			out.Ctx = out.Ctx.WithAll(v.Dots)
+		} else {
+			out.Versions = append(out.Versions, v)
+		}
+	}
+	return out
+}
+
+// killAttrs forgets attrs; their dots go to Ctx.
+func (e Entry) killAttrs(attrs []Attr) Entry {
+	for i := range attrs {
+		e.Ctx = e.Ctx.WithAll(attrs[i].Dots)
+	}
+	e.Attrs = nil
+	return e
+}
+
+// unite makes one version of two: all dots, the later time. Where the
+// contents differ, which only a broken or lying replica can bring about, the
+// higher one stays on all sides.
+func unite(a, b Version) Version {
+	if contentCompare(&a, &b) < 0 {
+		a.Kind, a.Content, a.Size = b.Kind, b.Content, b.Size
+	}
+	if a.MStamp.Compare(b.MStamp) < 0 {
+		a.MTime, a.MStamp = b.MTime, b.MStamp
+	}
+	a.Dots = uniteDots(a.Dots, b.Dots)
+	return a
+}
+
+// uniteDots returns the sorted union of sorted sets.
+func uniteDots(a, b []Dot) []Dot {
+	if slices.Equal(a, b) {
+		return a
+	}
+	out := slices.Concat(a, b)
+	slices.SortFunc(out, Dot.Compare)
+	return slices.Compact(out)
+}
+
+func sortVersions(vs []Version) {
+	slices.SortFunc(vs, func(a, b Version) int { return a.Dots[0].Compare(b.Dots[0]) })
+}
