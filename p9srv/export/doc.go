@@ -1,0 +1,29 @@
+// Package export shows a device's volumes to 9P clients.
+//
+// A Root is the whole tree: the ctl directory, which is handed in, beside one
+// directory for each volume. A Manager runs exports, each a listener with the
+// part of the tree that its Spec names:
+//
+//	NAME DIAL [volume=V] [ro] [noctl] [insecure] [owner=UID:GID] [conns=N]
+//
+// where DIAL is unix!/path, tcp!host!port, vsock!port or fd!number (a socket
+// that the process was started with, as systemd's socket activation does).
+// Plain 9P has no authentication: whoever reaches a socket acts as the user
+// that it claims to be. So a unix socket is made with mode 0600, and TCP
+// beyond the loopback device must be asked for with the word insecure.
+//
+// # Who may do what
+//
+// Every attach has a view: the export's limits and the user. The nodes that
+// are walked from it check the modes of files against that user as the kernel
+// would; user 0 passes. With owner=UID:GID, files of the server's own user
+// show up as that owner's, and what the owner makes belongs to the server's
+// user: for clients, such as virtual machines, that number users in their own
+// way.
+//
+// # File identity
+//
+// A QID's path is the volume's number above 48 bits of inode number; numbers
+// below 1<<48 are the root's and the ctl tree's. Its version follows the
+// inode's change counter and is never 0, the value that forbids caching.
+package export

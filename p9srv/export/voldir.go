@@ -1,0 +1,235 @@
+package export
+
+import (
+	"context"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"bazil/merge"
+	"bazil/p9srv"
+	"bazil/store/vol"
+)
+
+// mayChange checks that entries may come and go in the directory.
+func (n *volNode) mayChange() error {
+	if err := n.v.writable(); err != nil {
+		return err
+	}
+	return n.may(mayWrite | mayExec)
+}
+
+func (n *volNode) Create(ctx context.Context, name string, flags, mode, gid uint32) (p9srv.Node, p9srv.File, error) {
+	if err := n.mayChange(); err != nil {
+		return n.createExisting(ctx, name, flags, err)
+	}
+	m, err := n.make(ctx, name, vol.New{Kind: merge.KindFile, Mode: mode, GID: gid})
+	if err == syscall.EEXIST {
+		return n.createExisting(ctx, name, flags, err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := m.openFile(ctx, flags)
+	if err != nil {
+		m.Release()
+		return nil, nil, err
+	}
+	return m, f, nil
+}
+
+// createExisting opens what is there already, or says why it cannot be made.
+func (n *volNode) createExisting(ctx context.Context, name string, flags uint32, why error) (p9srv.Node, p9srv.File, error) {
+	if flags&syscall.O_EXCL != 0 {
+		return nil, nil, why
+	}
+	m, err := n.Walk(ctx, name)
+	if err == syscall.ENOENT {
+		return nil, nil, why
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := m.Open(ctx, flags)
+	if err != nil {
+		m.Release()
+		return nil, nil, err
+	}
+	return m, f, nil
+}
+
+// make adds an entry that belongs to the user; a set-group-ID directory gives
+// its group, and to directories the bit, to what is made in it.
+func (n *volNode) make(ctx context.Context, name string, what vol.New) (*volNode, error) {
+	a, err := n.n.Attr()
+	if err != nil {
+		return nil, err
+	}
+	what.Mode &= 0o7777
+	_, what.GID = n.v.serverIDs(0, what.GID)
+	what.UID = n.v.uid
+	if what.GID == p9srv.NoUID {
+		what.GID = n.v.gid()
+	}
+	if a.Mode&syscall.S_ISGID != 0 {
+		what.GID = a.GID
+		if what.Kind == merge.KindDir {
+			what.Mode |= syscall.S_ISGID
+		}
+	}
+	m, err := n.n.Create(ctx, name, what)
+	if err != nil {
+		return nil, err
+	}
+	return n.node(m), nil
+}
+
+func (n *volNode) makeNode(ctx context.Context, name string, what vol.New) (p9srv.Node, error) {
+	if err := n.mayChange(); err != nil {
+		return nil, err
+	}
+	m, err := n.make(ctx, name, what)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (n *volNode) Mkdir(ctx context.Context, name string, mode, gid uint32) (p9srv.Node, error) {
+	return n.makeNode(ctx, name, vol.New{Kind: merge.KindDir, Mode: mode, GID: gid})
+}
+
+func (n *volNode) Symlink(ctx context.Context, name, target string, gid uint32) (p9srv.Node, error) {
+	return n.makeNode(ctx, name, vol.New{Kind: merge.KindSymlink, Mode: 0o777, GID: gid, Target: target})
+}
+
+func (n *volNode) Mknod(ctx context.Context, name string, mode, major, minor, gid uint32) (p9srv.Node, error) {
+	what := vol.New{Mode: mode, GID: gid}
+	switch mode & syscall.S_IFMT {
+	case 0, syscall.S_IFREG:
+		what.Kind = merge.KindFile
+	case syscall.S_IFIFO:
+		what.Kind = merge.KindFifo
+	case syscall.S_IFSOCK:
+		what.Kind = merge.KindSocket
+	case syscall.S_IFCHR, syscall.S_IFBLK:
+		if n.v.uid != 0 {
+			return nil, syscall.EPERM
+		}
+		what.Kind, what.Block, what.Rdev = merge.KindDevice, mode&syscall.S_IFMT == syscall.S_IFBLK, unix.Mkdev(major, minor)
+	default:
+		return nil, syscall.EINVAL
+	}
+	return n.makeNode(ctx, name, what)
+}
+
+const atRemoveDir = 0x200
+
+func (n *volNode) Unlink(ctx context.Context, name string, flags uint32) error {
+	if err := n.mayRemove(ctx, name); err != nil {
+		return err
+	}
+	if flags&atRemoveDir != 0 {
+		return n.n.Rmdir(ctx, name)
+	}
+	return n.n.Unlink(ctx, name)
+}
+
+// mayRemove checks the directory's permission and its sticky bit.
+func (n *volNode) mayRemove(ctx context.Context, name string) error {
+	if err := n.mayChange(); err != nil || n.v.uid == 0 {
+		return err
+	}
+	dir, err := n.n.Attr()
+	if err != nil || dir.Mode&syscall.S_ISVTX == 0 || dir.UID == n.v.uid {
+		return err
+	}
+	m, err := n.n.Lookup(ctx, name)
+	if err != nil {
+		return err
+	}
+	a, err := m.Attr()
+	if err != nil {
+		return err
+	}
+	return n.v.owns(a)
+}
+
+func (n *volNode) Rename(ctx context.Context, name string, to p9srv.Node, newName string) error {
+	dir, ok := to.(*volNode)
+	if !ok || dir.vol != n.vol {
+		return syscall.EXDEV
+	}
+	if err := n.mayRemove(ctx, name); err != nil {
+		return err
+	}
+	if err := dir.mayRemove(ctx, newName); err != nil && err != syscall.ENOENT {
+		return err
+	}
+	return n.n.Rename(ctx, name, dir.n, newName)
+}
+
+func (n *volNode) Link(context.Context, p9srv.Node, string) error { return syscall.EPERM }
+
+func (n *volNode) Name() string { return n.n.Name() }
+
+func (n *volNode) Remove(ctx context.Context) error {
+	dir, name, err := n.place()
+	if err != nil {
+		return err
+	}
+	defer dir.Release()
+	flags := uint32(0)
+	if n.n.Kind() == merge.KindDir {
+		flags = atRemoveDir
+	}
+	return dir.Unlink(ctx, name, flags)
+}
+
+func (n *volNode) Move(ctx context.Context, to p9srv.Node, newName string) error {
+	dir, name, err := n.place()
+	if err != nil {
+		return err
+	}
+	defer dir.Release()
+	if to == nil {
+		to = dir
+	}
+	return dir.Rename(ctx, name, to, newName)
+}
+
+// place returns the directory that the node is an entry of.
+func (n *volNode) place() (*volNode, string, error) {
+	dir, ok := n.parent().(*volNode)
+	if !ok {
+		return nil, "", syscall.EBUSY
+	}
+	return dir, n.n.Name(), nil
+}
+
+func (n *volNode) GetXattr(_ context.Context, name string) ([]byte, error) {
+	return n.n.GetXattr(name)
+}
+
+func (n *volNode) ListXattr(context.Context) ([]string, error) { return n.n.ListXattr() }
+
+func (n *volNode) SetXattr(ctx context.Context, name string, value []byte, flags uint32) error {
+	if err := n.mayXattr(); err != nil {
+		return err
+	}
+	return n.n.SetXattr(ctx, name, value, flags)
+}
+
+func (n *volNode) RemoveXattr(ctx context.Context, name string) error {
+	if err := n.mayXattr(); err != nil {
+		return err
+	}
+	return n.n.RemoveXattr(ctx, name)
+}
+
+func (n *volNode) mayXattr() error {
+	if err := n.v.writable(); err != nil {
+		return err
+	}
+	return n.may(mayWrite)
+}
