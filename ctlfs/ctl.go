@@ -1,0 +1,119 @@
+package ctlfs
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"syscall"
+
+	"bazil/p9srv"
+)
+
+// ctl is a file that takes commands.
+type ctl struct {
+	base
+	scope  scope
+	config func(ctx context.Context) ([][]string, error)
+}
+
+func (b *base) ctl(s scope, config func(ctx context.Context) ([][]string, error)) p9srv.Node {
+	return &ctl{base: b.under("ctl"), scope: s, config: config}
+}
+
+// QID says that it is a file.
+func (c *ctl) QID() p9srv.QID { return c.qid(p9srv.QTFile) }
+
+// Attr gives its mode and owner.
+func (c *ctl) Attr(context.Context) (p9srv.Attr, error) { return c.attr(syscall.S_IFREG | 0o600), nil }
+
+// SetAttr lets be what a shell's > and >> do on their way.
+func (c *ctl) SetAttr(_ context.Context, a p9srv.SetAttr) error { return harmless(a) }
+
+// harmless accepts truncation and times, which mean nothing here.
+func harmless(a p9srv.SetAttr) error {
+	if a.Valid&(p9srv.SetMode|p9srv.SetUID|p9srv.SetGID) != 0 {
+		return syscall.EPERM
+	}
+	return nil
+}
+
+// Walk finds nothing in a file.
+func (c *ctl) Walk(context.Context, string) (p9srv.Node, error) { return nil, syscall.ENOTDIR }
+
+// Open opens it.
+func (c *ctl) Open(context.Context, uint32) (p9srv.File, error) {
+	return &openCtl{ctl: c, config: openText{render: c.render}}, nil
+}
+
+// Remove is refused.
+func (c *ctl) Remove(context.Context) error { return syscall.EPERM }
+
+// Move is refused.
+func (c *ctl) Move(context.Context, p9srv.Node, string) error { return syscall.EPERM }
+
+// render makes the configuration as lines.
+func (c *ctl) render(ctx context.Context) ([]byte, error) {
+	commands, err := c.config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	for _, tokens := range commands {
+		if len(tokens) == 1 && strings.HasPrefix(tokens[0], "#") {
+			b.WriteString(tokens[0])
+		} else {
+			b.WriteString(Join(tokens))
+		}
+		b.WriteByte('\n')
+	}
+	return []byte(b.String()), nil
+}
+
+// openCtl is an opened ctl file. Before the first command it reads as the
+// configuration, then as the last command's answer. A client may go on
+// reading at the offset where its write ended, or seek first: the answer
+// begins wherever the first read behind a command is.
+type openCtl struct {
+	ctl    *ctl
+	config openText
+
+	mu      sync.Mutex // guards what follows
+	answer  []byte     // nil: no command yet
+	origin  int64      // the offset of the answer's first byte
+	settled bool       // origin is known
+}
+
+// WriteAt runs one command and returns when it is done.
+func (o *openCtl) WriteAt(ctx context.Context, p []byte, _ int64) (int, error) {
+	out, err := o.ctl.fs.run(ctx, o.ctl.who, o.ctl.scope, string(p))
+	if err != nil {
+		o.keep([]byte(err.Error() + "\n"))
+		return 0, err
+	}
+	o.keep(out)
+	return len(p), nil
+}
+
+func (o *openCtl) keep(answer []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.answer, o.settled = append([]byte{}, answer...), false
+}
+
+// ReadAt reads the answer of the last command, or the configuration.
+func (o *openCtl) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	o.mu.Lock()
+	answer := o.answer
+	if !o.settled || off < o.origin {
+		o.origin, o.settled = off, true
+	}
+	at := off - o.origin
+	o.mu.Unlock()
+	if answer == nil {
+		return o.config.ReadAt(ctx, p, off)
+	}
+	return readAt(answer, p, at), nil
+}
+
+func (o *openCtl) Sync(context.Context, bool) error { return nil }
+func (o *openCtl) Close() error                     { return nil }

@@ -1,0 +1,233 @@
+// Package ctlfs is the control directory of a bazil server: a tree of
+// synthetic files in which writing a line adds a peer or starts a sync.
+//
+// # NAME
+//
+// ctlfs - control a bazil server
+//
+// # SYNOPSIS
+//
+//	bazil mount /n/bazil
+//
+//	/n/bazil/ctl/ctl
+//	/n/bazil/ctl/pubkey
+//	/n/bazil/ctl/status
+//	/n/bazil/ctl/log
+//	/n/bazil/ctl/peers/NAME/{ctl,status,pubkey}
+//	/n/bazil/ctl/sharing/NAME
+//	/n/bazil/ctl/volumes/NAME/{ctl,status,log}
+//	/n/bazil/ctl/exports/NAME/{ctl,status}
+//
+// # DESCRIPTION
+//
+// The directory ctl at the root of what a server serves holds the server
+// itself. Everything that the bazil command does once the server runs, it
+// does here.
+//
+// Text is UTF-8. A line's tokens are separated by blanks; a token with a
+// blank, a quote or another byte special to rc(1) in it stands between single
+// quotes, and a quote inside of quotes is written twice. A shell takes one
+// level of quotes away:
+//
+//	echo "volume create 'my files'" > ctl
+//
+// Files are of size 0 for stat(2) and are made when they are read, a read at
+// offset 0 making them anew. They belong to the user who runs the server.
+//
+// # FILES
+//
+// ctl takes commands, one in each write, of at most 65536 bytes. The write
+// returns when the command is done, and fails if the command failed: all of
+// it is done or nothing, but for sync, which keeps what it has. In 9P2000 the
+// error is the text; in 9P2000.L it is the nearest errno, and the text is read
+// back from the same open file. A command that succeeds may have output, read
+// back from the same open file too. It does not matter whether the reader
+// goes on behind what it wrote or begins at 0. In the shell:
+//
+//	exec 3<>ctl; echo peer list >&3; cat <&3; exec 3>&-
+//
+// Before the first command the file reads as the configuration: the commands
+// that would rebuild it, with comments where a secret is left out. An empty
+// line and one that begins with # do nothing. Flushing the write (a signal to
+// the writer, in Linux) cancels the command.
+//
+// The ctl file of a peer, a volume or an export takes the commands that act
+// on such an object, with that object left out; the word for its kind may be
+// left out too. In ctl/volumes/myfiles,
+//
+//	echo sync white > ctl
+//	echo storage remove local > ctl
+//
+// are "sync myfiles white" and "volume storage remove myfiles local".
+//
+// pubkey holds a public key, in hexadecimal: the server's, or the peer's.
+//
+// status holds records, one a line, of attr=value fields. The first field
+// tells what the record is of and names it: device=, peer=, volume=,
+// sharing=, export=, store=. Fields may be added, so skip those that you do
+// not know.
+//
+// log gives one event in each read, a record like those of status that begins
+// with seq= and time= and has the kind of event in event=. A read waits until
+// there is one. Each open file has a place of its own and begins with the
+// oldest event that the server still has; it keeps 1024. A reader that fell
+// behind those reads an event=lost with the count= of what it missed. In a
+// volume's directory only events of that volume appear.
+//
+// sharing has a file for each sharing key. To add one, create its file and
+// write the key's 32 bytes in a single write; a file that is closed without
+// is not kept. Reading gives a fingerprint of the key and never the key.
+// Removing the file forgets the key, which fails while a volume uses it.
+//
+// peers has a directory for each peer, called by its name, or by its public
+// key if it was given none. It is found under its key as well.
+//
+// # COMMANDS
+//
+// This list is checked against the table that the parser uses.
+//
+//	help [WORD ...]
+//
+// Tell the commands that begin with these words, or all.
+//
+//	status
+//
+// Tell how everything stands, one record a line.
+// It is what the status files hold, all of them one after the other; the first
+// attribute of a record says what it is of.
+//
+//	sync [VOLUME] PEER
+//
+// Bring a peer's changes into the volume, or into each volume that the peer allows us.
+// It returns when the files are here too. What was done before a failure or
+// a cancellation stays done, and the next sync goes on from there.
+//
+//	sharing add NAME FILE
+//
+// Add a sharing key: the 32 bytes in a file on the server's machine.
+// A key never stands in a command. To bring one in through the tree, create the
+// file sharing/NAME and write the 32 bytes to it in one write.
+//
+//	sharing remove NAME
+//
+// Forget a sharing key that no volume uses.
+//
+//	sharing list
+//
+// List the sharing keys and their fingerprints.
+//
+//	peer add KEY [NAME]
+//
+// Know a peer by its public key, and by a name.
+// It may connect from now on, but sees nothing that is not allowed to it.
+// Wherever a command takes a peer, its name and its key both do.
+//
+//	peer rename PEER NAME
+//
+// Give a peer another name.
+//
+//	peer remove PEER
+//
+// Forget a peer and what it was allowed, and hang up on it.
+//
+//	peer list
+//
+// List the peers.
+//
+//	peer location set PEER ADDR
+//
+// Say at which HOST:PORT a peer's server listens.
+//
+//	peer location clear PEER
+//
+// Forget where a peer listens.
+//
+//	peer storage allow PEER BACKEND
+//
+// Let a peer fetch chunks from a storage backend of this device.
+// The one backend that can be allowed is local. Chunks are sealed: to read them
+// the peer needs the volume's sharing key and a pointer from the volume.
+//
+//	peer storage revoke PEER BACKEND
+//
+// Take back what peer storage allow gave.
+//
+//	peer volume allow PEER VOLUME
+//
+// Let a peer see a volume's names and changes.
+//
+//	peer volume revoke PEER VOLUME
+//
+// Take back what peer volume allow gave.
+//
+//	volume create NAME [sharing=NAME]
+//
+// Make a new, empty volume, sealed under a sharing key (default: default).
+//
+//	volume connect PEER NAME [sharing=NAME] [as=NAME]
+//
+// Make a replica of a peer's volume, empty until the first sync.
+// The peer is asked for the volume, so it must have a location and must allow it.
+// Both devices need the same sharing key; what it is called may differ, and as=
+// gives the volume another name here.
+//
+//	volume remove VOLUME [delete]
+//
+// Forget a volume; with delete, for good.
+// Without the word delete its metadata stays in the data directory, in volumes/,
+// and volume restore brings the volume back.
+//
+//	volume restore ID NAME [sharing=NAME]
+//
+// Bring back a volume that was removed without the word delete.
+//
+//	volume list
+//
+// List the volumes.
+//
+//	volume storage add VOLUME BACKEND [sharing=NAME]
+//
+// Add a place to fetch the volume's chunks from, behind those it has.
+// A backend is local or peerkey:KEY. Reads ask them in order. sharing= is a
+// check: it must name the sharing key of the volume.
+//
+//	volume storage remove VOLUME BACKEND
+//
+// Take a place away again.
+//
+//	export add NAME DIAL [volume=VOLUME[/DIR]] [owner=UID:GID] [ro] [noctl] [insecure]
+//
+// Serve the tree, or a part of it, on one more listener.
+// DIAL is unix!/path, tcp!127.0.0.1!5640, vsock!5640 or fd!3. 9P knows no
+// passwords, so tcp beyond loopback is refused without the word insecure. owner=
+// shows every file as that user's; ro forbids changes; noctl leaves out ctl.
+//
+//	export remove EXPORT
+//
+// Close an export and its connections.
+//
+//	export list
+//
+// List the exports.
+//
+// # EXAMPLES
+//
+// Wait for the next sync to end, and tell how it went:
+//
+//	grep -m1 event=sync.done log
+//
+// Everything that another server needs to know what this one knows, sharing
+// keys and volume contents aside:
+//
+//	cat ctl/ctl > setup
+//	while read -r line; do echo "$line" > ctl/ctl; done < setup
+//
+// # SOURCE
+//
+// The table of commands is table.go; their grammar is in parse.go, that of
+// tokens in quote.go.
+//
+// # SEE ALSO
+//
+// intro(5), rc(1), ip(3) and factotum(4) of the Plan 9 manual
+package ctlfs

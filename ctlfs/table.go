@@ -1,0 +1,168 @@
+package ctlfs
+
+// Arguments that several verbs have.
+var (
+	argPeer    = Arg{Name: "peer", Kind: KindPeer}
+	argVolume  = Arg{Name: "volume", Kind: KindVolume}
+	argBackend = Arg{Name: "backend", Kind: KindBackend}
+	argSharing = Arg{Name: "sharing", Kind: KindSharing, Form: Option, Label: "NAME"}
+)
+
+// table is every command there is. It is never changed.
+var table = []Verb{
+	{
+		Name: "help", Args: []Arg{{Name: "word", Form: Rest}},
+		Help:    "Tell the commands that begin with these words, or all.",
+		Example: "help volume storage",
+	},
+	{
+		Name: "status",
+		Help: "Tell how everything stands, one record a line.",
+		Detail: "It is what the status files hold, all of them one after the other; the first\n" +
+			"attribute of a record says what it is of.",
+		Example: "status",
+	},
+	{
+		Name: "sync", Args: []Arg{{Name: "volume", Kind: KindVolume, Form: Optional}, argPeer},
+		Help: "Bring a peer's changes into the volume, or into each volume that the peer allows us.",
+		Detail: "It returns when the files are here too. What was done before a failure or\n" +
+			"a cancellation stays done, and the next sync goes on from there.",
+		Example: "sync myfiles white",
+	},
+	{
+		Name: "sharing add",
+		Args: []Arg{{Name: "name", Kind: KindNew}, {Name: "file", Kind: KindLocalFile}},
+		Help: "Add a sharing key: the 32 bytes in a file on the server's machine.",
+		Detail: "A key never stands in a command. To bring one in through the tree, create the\n" +
+			"file sharing/NAME and write the 32 bytes to it in one write.",
+		Example: "sharing add friends /home/glenda/sekrit",
+	},
+	{
+		Name: "sharing remove", Args: []Arg{{Name: "name", Kind: KindSharing}},
+		Help:    "Forget a sharing key that no volume uses.",
+		Example: "sharing remove friends",
+	},
+	{
+		Name: "sharing list", Help: "List the sharing keys and their fingerprints.",
+		Example: "sharing list",
+	},
+	{
+		Name: "peer add",
+		Args: []Arg{{Name: "key", Kind: KindKey}, {Name: "name", Kind: KindNew, Form: Optional}},
+		Help: "Know a peer by its public key, and by a name.",
+		Detail: "It may connect from now on, but sees nothing that is not allowed to it.\n" +
+			"Wherever a command takes a peer, its name and its key both do.",
+		Example: "peer add 8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f white",
+	},
+	{
+		Name: "peer rename", Args: []Arg{argPeer, {Name: "name", Kind: KindNew}},
+		Help:    "Give a peer another name.",
+		Example: "peer rename white snow",
+	},
+	{
+		Name: "peer remove", Args: []Arg{argPeer},
+		Help:    "Forget a peer and what it was allowed, and hang up on it.",
+		Example: "peer remove white",
+	},
+	{
+		Name: "peer list", Help: "List the peers.",
+		Example: "peer list",
+	},
+	{
+		Name: "peer location set", Args: []Arg{argPeer, {Name: "addr", Kind: KindAddr}},
+		Help:    "Say at which HOST:PORT a peer's server listens.",
+		Example: "peer location set white 192.0.2.42:34211",
+	},
+	{
+		Name: "peer location clear", Args: []Arg{argPeer},
+		Help:    "Forget where a peer listens.",
+		Example: "peer location clear white",
+	},
+	{
+		Name: "peer storage allow", Args: []Arg{argPeer, argBackend},
+		Help: "Let a peer fetch chunks from a storage backend of this device.",
+		Detail: "The one backend that can be allowed is local. Chunks are sealed: to read them\n" +
+			"the peer needs the volume's sharing key and a pointer from the volume.",
+		Example: "peer storage allow black local",
+	},
+	{
+		Name: "peer storage revoke", Args: []Arg{argPeer, argBackend},
+		Help:    "Take back what peer storage allow gave.",
+		Example: "peer storage revoke black local",
+	},
+	{
+		Name: "peer volume allow", Args: []Arg{argPeer, argVolume},
+		Help:    "Let a peer see a volume's names and changes.",
+		Example: "peer volume allow black myfiles",
+	},
+	{
+		Name: "peer volume revoke", Args: []Arg{argPeer, argVolume},
+		Help:    "Take back what peer volume allow gave.",
+		Example: "peer volume revoke black myfiles",
+	},
+	{
+		Name: "volume create", Args: []Arg{{Name: "name", Kind: KindNew}, argSharing},
+		Help:    "Make a new, empty volume, sealed under a sharing key (default: default).",
+		Example: "volume create myfiles sharing=friends",
+	},
+	{
+		Name: "volume connect",
+		Args: []Arg{argPeer, {Name: "remote", Label: "NAME"}, argSharing,
+			{Name: "as", Kind: KindNew, Form: Option, Label: "NAME"}},
+		Help: "Make a replica of a peer's volume, empty until the first sync.",
+		Detail: "The peer is asked for the volume, so it must have a location and must allow it.\n" +
+			"Both devices need the same sharing key; what it is called may differ, and as=\n" +
+			"gives the volume another name here.",
+		Example: "volume connect white myfiles sharing=friends",
+	},
+	{
+		Name: "volume remove", Args: []Arg{argVolume, {Name: "delete", Form: Flag}},
+		Help: "Forget a volume; with delete, for good.",
+		Detail: "Without the word delete its metadata stays in the data directory, in volumes/,\n" +
+			"and volume restore brings the volume back.",
+		Example: "volume remove myfiles delete",
+	},
+	{
+		Name:    "volume restore",
+		Args:    []Arg{{Name: "id", Label: "ID"}, {Name: "name", Kind: KindNew}, argSharing},
+		Help:    "Bring back a volume that was removed without the word delete.",
+		Example: "volume restore 5f1d3c4b9a8877665544332211000102 myfiles sharing=friends",
+	},
+	{
+		Name: "volume list", Help: "List the volumes.",
+		Example: "volume list",
+	},
+	{
+		Name: "volume storage add", Args: []Arg{argVolume, argBackend, argSharing},
+		Help: "Add a place to fetch the volume's chunks from, behind those it has.",
+		Detail: "A backend is local or peerkey:KEY. Reads ask them in order. sharing= is a\n" +
+			"check: it must name the sharing key of the volume.",
+		Example: "volume storage add myfiles peerkey:8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f",
+	},
+	{
+		Name: "volume storage remove", Args: []Arg{argVolume, argBackend},
+		Help:    "Take a place away again.",
+		Example: "volume storage remove myfiles peerkey:8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f",
+	},
+	{
+		Name: "export add",
+		Args: []Arg{{Name: "name", Kind: KindNew}, {Name: "dial", Kind: KindDial},
+			{Name: "volume", Kind: KindVolume, Form: Option, Label: "VOLUME[/DIR]"},
+			{Name: "owner", Form: Option, Label: "UID:GID"},
+			{Name: "ro", Form: Flag}, {Name: "noctl", Form: Flag}, {Name: "insecure", Form: Flag}},
+		Help: "Serve the tree, or a part of it, on one more listener.",
+		Detail: "DIAL is unix!/path, tcp!127.0.0.1!5640, vsock!5640 or fd!3. 9P knows no\n" +
+			"passwords, so tcp beyond loopback is refused without the word insecure. owner=\n" +
+			"shows every file as that user's; ro forbids changes; noctl leaves out ctl.",
+		Example: "export add vm unix!/run/vm/9p.sock volume=myfiles ro noctl",
+	},
+	{
+		Name: "export remove", Args: []Arg{{Name: "export", Kind: KindExport}},
+		Help:    "Close an export and its connections.",
+		Example: "export remove vm",
+	},
+	{
+		Name: "export list", Help: "List the exports.",
+		Example: "export list",
+	},
+}
