@@ -70,50 +70,60 @@ func (c *ctl) render(ctx context.Context) ([]byte, error) {
 }
 
 // openCtl is an opened ctl file. Before the first command it reads as the
-// configuration, then as the last command's answer. A client may go on
-// reading at the offset where its write ended, or seek first: the answer
-// begins wherever the first read behind a command is.
+// configuration, then as the last command's answer.
 type openCtl struct {
 	ctl    *ctl
 	config openText
-
-	mu      sync.Mutex // guards what follows
-	answer  []byte     // nil: no command yet
-	origin  int64      // the offset of the answer's first byte
-	settled bool       // origin is known
+	answer answer
 }
 
 // WriteAt runs one command and returns when it is done.
 func (o *openCtl) WriteAt(ctx context.Context, p []byte, _ int64) (int, error) {
 	out, err := o.ctl.fs.run(ctx, o.ctl.who, o.ctl.scope, string(p))
 	if err != nil {
-		o.keep([]byte(err.Error() + "\n"))
+		o.answer.set([]byte(err.Error() + "\n"))
 		return 0, err
 	}
-	o.keep(out)
+	o.answer.set(append([]byte{}, out...))
 	return len(p), nil
-}
-
-func (o *openCtl) keep(answer []byte) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.answer, o.settled = append([]byte{}, answer...), false
 }
 
 // ReadAt reads the answer of the last command, or the configuration.
 func (o *openCtl) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	o.mu.Lock()
-	answer := o.answer
-	if !o.settled || off < o.origin {
-		o.origin, o.settled = off, true
+	if n, ok := o.answer.readAt(p, off); ok {
+		return n, nil
 	}
-	at := off - o.origin
-	o.mu.Unlock()
-	if answer == nil {
-		return o.config.ReadAt(ctx, p, off)
-	}
-	return readAt(answer, p, at), nil
+	return o.config.ReadAt(ctx, p, off)
 }
 
 func (o *openCtl) Sync(context.Context, bool) error { return nil }
 func (o *openCtl) Close() error                     { return nil }
+
+// answer is what an open file reads as behind a write. A client may go on
+// reading at the offset where its write ended, or seek first: the answer
+// begins wherever the first read behind the write is.
+type answer struct {
+	mu      sync.Mutex // guards what follows
+	text    []byte     // nil: there is none
+	origin  int64      // the offset of the first byte
+	settled bool       // origin is known
+}
+
+func (a *answer) set(text []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.text, a.settled = text, false
+}
+
+// readAt is false if there is no answer.
+func (a *answer) readAt(p []byte, off int64) (int, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.text == nil {
+		return 0, false
+	}
+	if !a.settled || off < a.origin {
+		a.origin, a.settled = off, true
+	}
+	return readAt(a.text, p, off-a.origin), true
+}

@@ -195,12 +195,13 @@
 //
 // Take a place away again.
 //
-//	export add NAME DIAL [volume=VOLUME[/DIR]] [owner=UID:GID] [ro] [noctl] [insecure]
+//	export add NAME DIAL [volume=VOLUME[/DIR]] [owner=UID:GID] [conns=N] [ro] [noctl] [insecure]
 //
 // Serve the tree, or a part of it, on one more listener.
 // DIAL is unix!/path, tcp!127.0.0.1!5640, vsock!5640 or fd!3. 9P knows no
 // passwords, so tcp beyond loopback is refused without the word insecure. owner=
-// shows every file as that user's; ro forbids changes; noctl leaves out ctl.
+// shows the files of the server's user as that user's; conns= is how many connections
+// it takes at once; ro forbids changes; noctl leaves out ctl, as volume= does.
 //
 //	export remove EXPORT
 //

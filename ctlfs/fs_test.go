@@ -298,6 +298,9 @@ func TestSharingKeyIsWrittenWhole(t *testing.T) {
 		if _, err := f.WriteAt(t.Context(), make([]byte, size), 0); !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("%d bytes: %v", size, err)
 		}
+		if got := read(t, f, 0); !strings.HasPrefix(got, `sharing key "friends": a key is 32 bytes`) {
+			t.Errorf("the error reads back as %q", got)
+		}
 	}
 	key := []byte(strings.Repeat("k", 32))
 	if _, err := f.WriteAt(t.Context(), key, 0); err != nil {
@@ -309,11 +312,11 @@ func TestSharingKeyIsWrittenWhole(t *testing.T) {
 		t.Errorf("the key is %q", d.keys["friends"])
 	}
 	f = open(t, root, "sharing/friends", syscall.O_RDWR)
-	if _, err := f.WriteAt(t.Context(), key, 0); !errors.Is(err, syscall.EEXIST) {
-		t.Errorf("written twice: %v", err)
-	}
 	if got := read(t, f, 0); got != "fp-friends\n" {
 		t.Errorf("reads as %q", got)
+	}
+	if _, err := f.WriteAt(t.Context(), key, 0); !errors.Is(err, syscall.EEXIST) {
+		t.Errorf("written twice: %v", err)
 	}
 	if err := dir.Unlink(t.Context(), "friends", 0); err != nil {
 		t.Fatal(err)

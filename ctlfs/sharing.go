@@ -155,23 +155,41 @@ func (k *keyFile) fingerprint(ctx context.Context) ([]byte, error) {
 	return []byte(fp + "\n"), err
 }
 
-// openKey is an opened key file.
+// openKey is an opened key file. Behind a write that failed it reads as the
+// error.
 type openKey struct {
 	openText
 	key     *keyFile
 	created bool
+
+	answer answer
 }
 
 // WriteAt adds the key, which must come whole.
 func (o *openKey) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := o.add(ctx, p, off); err != nil {
+		err = asError(err)
+		o.answer.set([]byte(err.Error() + "\n"))
+		return 0, err
+	}
+	o.answer.set(nil)
+	return len(p), nil
+}
+
+func (o *openKey) add(ctx context.Context, p []byte, off int64) error {
 	if len(p) != keyLen || off != 0 {
-		return 0, Errorf(syscall.EINVAL, "sharing key %q: a key is %d bytes in one write, this write has %d at %d",
+		return Errorf(syscall.EINVAL, "sharing key %q: a key is %d bytes in one write, this write has %d at %d",
 			o.key.name, keyLen, len(p), off)
 	}
-	if err := o.key.fs.o.Sharing.Add(ctx, o.key.name, slices.Clone(p)); err != nil {
-		return 0, asError(err)
+	return o.key.fs.o.Sharing.Add(ctx, o.key.name, slices.Clone(p))
+}
+
+// ReadAt reads the error of the last write, or the fingerprint.
+func (o *openKey) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if n, ok := o.answer.readAt(p, off); ok {
+		return n, nil
 	}
-	return len(p), nil
+	return o.openText.ReadAt(ctx, p, off)
 }
 
 // Close ends the life of a created file that got no key.

@@ -148,12 +148,13 @@ var table = []Verb{
 		Name: "export add",
 		Args: []Arg{{Name: "name", Kind: KindNew}, {Name: "dial", Kind: KindDial},
 			{Name: "volume", Kind: KindVolume, Form: Option, Label: "VOLUME[/DIR]"},
-			{Name: "owner", Form: Option, Label: "UID:GID"},
+			{Name: "owner", Form: Option, Label: "UID:GID"}, {Name: "conns", Form: Option, Label: "N"},
 			{Name: "ro", Form: Flag}, {Name: "noctl", Form: Flag}, {Name: "insecure", Form: Flag}},
 		Help: "Serve the tree, or a part of it, on one more listener.",
 		Detail: "DIAL is unix!/path, tcp!127.0.0.1!5640, vsock!5640 or fd!3. 9P knows no\n" +
 			"passwords, so tcp beyond loopback is refused without the word insecure. owner=\n" +
-			"shows every file as that user's; ro forbids changes; noctl leaves out ctl.",
+			"shows the files of the server's user as that user's; conns= is how many connections\n" +
+			"it takes at once; ro forbids changes; noctl leaves out ctl, as volume= does.",
 		Example: "export add vm unix!/run/vm/9p.sock volume=myfiles ro noctl",
 	},
 	{
