@@ -3,89 +3,202 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"sync"
+	"time"
 
 	"bazil/p9srv"
 )
 
 // Options are a connection's settings; zero values work.
 type Options struct {
-	Msize uint32 // bytes of a message; 0: 1 MiB
+	Msize     uint32        // largest message asked for, in bytes; 0: 1 MiB
+	FlushWait time.Duration // for the answer to a Tflush, before the server is given up; 0: 30 s
 }
 
-// Conn is a connection to a server.
-type Conn struct{}
+// ErrClosed is why calls fail after Close.
+var ErrClosed = errors.New("9P connection is closed")
 
-// Msize is what was agreed on.
-func (c *Conn) Msize() uint32 { return 0 }
+// Conn is a connection to a server, for many goroutines at once.
+type Conn struct {
+	nc        net.Conn
+	msize     uint32
+	flushWait time.Duration
+	in        input         // the reader's
+	ended     chan struct{} // closed when both goroutines are over
+	stopped   chan struct{} // closed when the connection is of no use any more
 
-// Close ends the connection.
-func (c *Conn) Close() error { return nil }
+	mu      sync.Mutex // guards what follows
+	work    sync.Cond  // out has become non-empty, or err has come
+	out     []byte     // messages to be written
+	room    chan struct{}
+	calls   []*call  // by tag; nil: free
+	tags    []uint16 // free ones
+	flying  int      // calls that count against maxCalls
+	fids    []uint32 // free ones below nextFid
+	nextFid uint32
+	err     error
+}
+
+const (
+	defaultMsize = 1 << 20
+	maxCalls     = 1024 // in flight, beside Tflush and Tclunk
+)
+
+// New agrees on a version with the server at the other end of c. The Conn
+// owns c from here, and closes it when New fails.
+func New(ctx context.Context, c net.Conn, o Options) (*Conn, error) {
+	conn := newConn(c, o)
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	err := conn.version()
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		c.Close()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, fmt.Errorf("9P version: %w", err)
+	}
+	go conn.run()
+	return conn, nil
+}
+
+func newConn(c net.Conn, o Options) *Conn {
+	if o.Msize == 0 {
+		o.Msize = defaultMsize
+	}
+	if o.FlushWait <= 0 {
+		o.FlushWait = 30 * time.Second
+	}
+	conn := &Conn{
+		nc: c, msize: max(o.Msize, p9srv.SmallestMsize), flushWait: o.FlushWait,
+		in:      input{nc: c, buf: make([]byte, inputSize)},
+		ended:   make(chan struct{}),
+		stopped: make(chan struct{}),
+		room:    make(chan struct{}),
+	}
+	conn.work.L = &conn.mu
+	return conn
+}
+
+// version exchanges Tversion and Rversion.
+func (c *Conn) version() error {
+	b := begin(nil, p9srv.Tversion, p9srv.NoTag)
+	b = p9srv.AppendString(put32(b, c.msize), "9P2000.L")
+	p9srv.FinishMessage(b, len(b))
+	if _, err := c.nc.Write(b); err != nil {
+		return err
+	}
+	h, err := c.in.header(c.msize)
+	if err != nil {
+		return err
+	}
+	body, err := c.in.body(make([]byte, 0, 64), h.rest)
+	if err != nil {
+		return err
+	}
+	d := p9srv.NewDecoder(body)
+	msize, version := d.U32(), d.String()
+	switch {
+	case h.typ != p9srv.Tversion+1 || h.tag != p9srv.NoTag || d.Bad():
+		return fmt.Errorf("%w: %v", errReply, h.typ)
+	case version != "9P2000.L":
+		return fmt.Errorf("server speaks %q", version)
+	case msize < 256 || msize > c.msize:
+		return fmt.Errorf("server grants a message size of %d", msize)
+	}
+	c.msize = msize
+	return nil
+}
+
+// run is the life of the connection: the reader, and the writer beside it.
+func (c *Conn) run() {
+	defer close(c.ended)
+	var writer sync.WaitGroup
+	writer.Go(c.write)
+	err := c.read()
+	c.fail(err)
+	writer.Wait()
+	c.abort()
+}
+
+// write sends what callers append, until the connection fails.
+func (c *Conn) write() {
+	var spare []byte
+	for {
+		c.mu.Lock()
+		for len(c.out) == 0 && c.err == nil {
+			c.work.Wait()
+		}
+		if c.err != nil {
+			c.mu.Unlock()
+			return
+		}
+		b := c.out
+		c.out = spare[:0]
+		c.wakeLocked()
+		c.mu.Unlock()
+		if _, err := c.nc.Write(b); err != nil {
+			c.fail(fmt.Errorf("9P connection lost: %w", err))
+			return
+		}
+		if spare = b; cap(b) > 4<<20 {
+			spare = nil
+		}
+	}
+}
+
+// wakeLocked wakes the callers that wait for room; mu is held.
+func (c *Conn) wakeLocked() {
+	close(c.room)
+	c.room = make(chan struct{})
+}
+
+// fail ends the connection, once.
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	close(c.stopped)
+	c.nc.Close()
+	c.work.Broadcast()
+}
+
+// abort completes all calls with the connection's error.
+func (c *Conn) abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.calls {
+		if k != nil && k.owned {
+			k.complete(c.err)
+		}
+	}
+	c.calls = nil
+}
+
+// Msize is the message size that was agreed on, in bytes.
+func (c *Conn) Msize() uint32 { return c.msize }
+
+// Close ends the connection and waits for its goroutines. Calls at work
+// fail with ErrClosed.
+func (c *Conn) Close() error {
+	c.fail(ErrClosed)
+	<-c.ended
+	return nil
+}
 
 // Done is closed when the connection has ended.
-func (c *Conn) Done() <-chan struct{} { return nil }
+func (c *Conn) Done() <-chan struct{} { return c.stopped }
 
-// Err says why the connection ended.
-func (c *Conn) Err() error { return errors.ErrUnsupported }
-
-// Fid is a file at the server.
-type Fid struct{}
-
-// QID is the file's as of walk, open or create.
-func (f *Fid) QID() p9srv.QID { return p9srv.QID{} }
-
-func New(ctx context.Context, c net.Conn, o Options) (*Conn, error) { return nil, errors.ErrUnsupported }
-
-func (c *Conn) Attach(ctx context.Context, uname, aname string, uid uint32) (*Fid, error) { return nil, errors.ErrUnsupported }
-
-func (f *Fid) Walk(ctx context.Context, names ...string) (*Fid, error) { return nil, errors.ErrUnsupported }
-
-func (f *Fid) Attr(ctx context.Context) (p9srv.Attr, error) { return p9srv.Attr{}, errors.ErrUnsupported }
-
-func (f *Fid) SetAttr(ctx context.Context, a p9srv.SetAttr) error { return errors.ErrUnsupported }
-
-func (f *Fid) Open(ctx context.Context, flags uint32) error { return errors.ErrUnsupported }
-
-func (f *Fid) Create(ctx context.Context, name string, flags, mode, gid uint32) error { return errors.ErrUnsupported }
-
-func (f *Fid) ReadAt(ctx context.Context, p []byte, off int64) (int, error) { return 0, errors.ErrUnsupported }
-
-func (f *Fid) Read1(ctx context.Context, p []byte, off int64) (int, error) { return 0, errors.ErrUnsupported }
-
-func (f *Fid) WriteAt(ctx context.Context, p []byte, off int64) (int, error) { return 0, errors.ErrUnsupported }
-
-func (f *Fid) ReadDir(ctx context.Context, off uint64, count uint32) ([]p9srv.Dirent, error) { return nil, errors.ErrUnsupported }
-
-func (f *Fid) Mkdir(ctx context.Context, name string, mode, gid uint32) (p9srv.QID, error) { return p9srv.QID{}, errors.ErrUnsupported }
-
-func (f *Fid) Symlink(ctx context.Context, name, target string, gid uint32) (p9srv.QID, error) { return p9srv.QID{}, errors.ErrUnsupported }
-
-func (f *Fid) Mknod(ctx context.Context, name string, mode, major, minor, gid uint32) (p9srv.QID, error) { return p9srv.QID{}, errors.ErrUnsupported }
-
-func (f *Fid) Readlink(ctx context.Context) (string, error) { return "", errors.ErrUnsupported }
-
-func (f *Fid) Link(ctx context.Context, target *Fid, name string) error { return errors.ErrUnsupported }
-
-func (f *Fid) RenameAt(ctx context.Context, oldName string, newDir *Fid, newName string) error { return errors.ErrUnsupported }
-
-func (f *Fid) UnlinkAt(ctx context.Context, name string, flags uint32) error { return errors.ErrUnsupported }
-
-func (f *Fid) Remove(ctx context.Context) error { return errors.ErrUnsupported }
-
-func (f *Fid) Fsync(ctx context.Context, dataOnly bool) error { return errors.ErrUnsupported }
-
-func (f *Fid) Statfs(ctx context.Context) (p9srv.Statfs, error) { return p9srv.Statfs{}, errors.ErrUnsupported }
-
-func (f *Fid) Lock(ctx context.Context, l p9srv.LockRequest) (p9srv.LockStatus, error) { return 0, errors.ErrUnsupported }
-
-func (f *Fid) GetLock(ctx context.Context, l p9srv.LockRequest) (p9srv.LockRequest, error) { return p9srv.LockRequest{}, errors.ErrUnsupported }
-
-func (f *Fid) GetXattr(ctx context.Context, name string) ([]byte, error) { return nil, errors.ErrUnsupported }
-
-func (f *Fid) SetXattr(ctx context.Context, name string, value []byte, flags uint32) error { return errors.ErrUnsupported }
-
-func (f *Fid) ListXattr(ctx context.Context) ([]string, error) { return nil, errors.ErrUnsupported }
-
-func (f *Fid) RemoveXattr(ctx context.Context, name string) error { return errors.ErrUnsupported }
-
-func (f *Fid) Clunk(ctx context.Context) error { return errors.ErrUnsupported }
+// Err is nil until Done is closed, and then says why.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}

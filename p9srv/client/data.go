@@ -1,0 +1,162 @@
+package client
+
+import (
+	"context"
+	"fmt"
+
+	"bazil/p9srv"
+)
+
+// maxParallel is how many requests of one ReadAt or WriteAt are in flight.
+const maxParallel = 16
+
+// chunk is how much a large read or write moves with one message.
+func (c *Conn) chunk() int {
+	n := int(c.msize) - p9srv.WriteHeader - 1
+	if n > 4096 {
+		n &^= 4095
+	}
+	return n
+}
+
+// part is one message of a large read or write.
+type part struct {
+	k   *call
+	p   []byte
+	n   int
+	err error
+}
+
+// ReadAt reads len(p) bytes at off. Fewer without an error mean that the file
+// ends there. Large reads are cut into messages that are in flight together.
+func (f *Fid) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if len(p) <= f.c.chunk() {
+		return f.Read1(ctx, p, off)
+	}
+	return f.split(ctx, p, off, f.startRead, func(a *part) {
+		a.n = a.k.n
+	})
+}
+
+// Read1 reads with exactly one Tread, so at most the message size allows. On
+// a stream it gives the next record.
+func (f *Fid) Read1(ctx context.Context, p []byte, off int64) (int, error) {
+	k, err := f.startRead(ctx, p[:min(len(p), int(f.c.msize)-p9srv.ReadHeader)], off)
+	if err != nil {
+		return 0, err
+	}
+	defer k.recycle()
+	if err := f.c.wait(ctx, k); err != nil {
+		return 0, err
+	}
+	return k.n, nil
+}
+
+func (f *Fid) startRead(ctx context.Context, p []byte, off int64) (*call, error) {
+	if err := f.live(); err != nil {
+		return nil, err
+	}
+	if p == nil {
+		p = []byte{}
+	}
+	return f.c.start(ctx, p9srv.Tread, p, func(b []byte) []byte {
+		return put32(put64(put32(b, f.num), uint64(off)), uint32(len(p)))
+	})
+}
+
+// WriteAt writes all of p at off, or says why not and how much it wrote.
+func (f *Fid) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	var short error
+	n, err := f.split(ctx, p, off, f.startWrite, func(a *part) {
+		d := p9srv.NewDecoder(a.k.body)
+		a.n = int(d.U32())
+		if a.err = f.c.parsed(&d); a.err == nil && a.n > len(a.p) {
+			a.n, a.err = 0, errReply
+			f.c.fail(errReply)
+		}
+		if a.n < len(a.p) && a.err == nil {
+			short = fmt.Errorf("9P server wrote %d bytes of %d", a.n, len(a.p))
+		}
+	})
+	if err == nil && n < len(p) {
+		err = short
+	}
+	return n, err
+}
+
+func (f *Fid) startWrite(ctx context.Context, p []byte, off int64) (*call, error) {
+	if err := f.live(); err != nil {
+		return nil, err
+	}
+	return f.c.start(ctx, p9srv.Twrite, nil, func(b []byte) []byte {
+		return append(put32(put64(put32(b, f.num), uint64(off)), uint32(len(p))), p...)
+	})
+}
+
+type startFunc func(ctx context.Context, p []byte, off int64) (*call, error)
+
+// split cuts p into messages and keeps some of them in flight. It returns how
+// many bytes were moved up to the first part that was short or failed; when it
+// returns, no part is in flight any more.
+func (f *Fid) split(ctx context.Context, p []byte, off int64, start startFunc, got func(*part)) (int, error) {
+	var ring [maxParallel]part
+	total, sent, taken := 0, 0, 0
+	var end bool
+	var err error
+	for rest := p; ; {
+		for !end && sent-taken < maxParallel && (len(rest) > 0 || sent == 0) {
+			a := &ring[sent%maxParallel]
+			n := min(len(rest), f.c.chunk())
+			*a = part{p: rest[:n]}
+			a.k, a.err = start(ctx, a.p, off+int64(len(p)-len(rest)))
+			rest = rest[n:]
+			sent++
+		}
+		if taken == sent {
+			return total, err
+		}
+		a := &ring[taken%maxParallel]
+		taken++
+		f.c.finishPart(ctx, a, got)
+		if end {
+			continue
+		}
+		total += a.n
+		err = a.err
+		end = err != nil || a.n < len(a.p)
+	}
+}
+
+// finishPart waits for a part.
+func (c *Conn) finishPart(ctx context.Context, a *part, got func(*part)) {
+	if a.err != nil {
+		return
+	}
+	if a.err = c.wait(ctx, a.k); a.err == nil {
+		got(a)
+	}
+	a.k.recycle()
+}
+
+// ReadDir returns entries of the open directory behind the cookie off, which
+// is 0 or an entry's Offset, in count bytes of the protocol's form at most. No
+// entries mean the end. "." and ".." are among them.
+func (f *Fid) ReadDir(ctx context.Context, off uint64, count uint32) ([]p9srv.Dirent, error) {
+	count = min(count, f.c.msize-p9srv.ReadHeader)
+	k, err := f.call(ctx, p9srv.Treaddir, func(b []byte) []byte { return put32(put64(b, off), count) })
+	if err != nil {
+		return nil, err
+	}
+	defer k.recycle()
+	d := p9srv.NewDecoder(k.body)
+	d = p9srv.NewDecoder(d.Bytes(int(d.U32())))
+	var list []p9srv.Dirent
+	for d.Len() > 0 {
+		e := p9srv.Dirent{QID: d.QID(), Offset: d.U64(), Type: d.U8(), Name: d.String()}
+		if err := f.c.parsed(&d); err != nil {
+			return nil, err
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}

@@ -1,0 +1,109 @@
+package p9srv_test
+
+import (
+	"bytes"
+	"math/rand"
+	"slices"
+	"syscall"
+	"testing"
+
+	"bazil/p9srv"
+)
+
+const (
+	oRDWR  = 2
+	oTRUNC = 0x200
+	oEXCL  = 0x80
+)
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestClientFiles(t *testing.T) {
+	_, root := attach(t, listen(t, &p9srv.Server{Tree: tempTree(t)}))
+	ctx := t.Context()
+	_, err := root.Mkdir(ctx, "dir", 0o755, 0)
+	check(t, err)
+	f, err := root.Walk(ctx, "dir")
+	check(t, err)
+	check(t, f.Create(ctx, "file", oRDWR|oEXCL, 0o640, 0))
+	data := make([]byte, 5<<20+17)
+	rand.New(rand.NewSource(1)).Read(data)
+	if n, err := f.WriteAt(ctx, data, 3); n != len(data) || err != nil {
+		t.Fatal(n, err)
+	}
+	check(t, f.Fsync(ctx, false))
+	got := make([]byte, len(data)+10)
+	if n, err := f.ReadAt(ctx, got, 3); n != len(data) || err != nil || !bytes.Equal(got[:n], data) {
+		t.Fatal(n, err)
+	}
+	a, err := f.Attr(ctx)
+	check(t, err)
+	if a.Mode != syscall.S_IFREG|0o640 || a.Size != uint64(len(data)+3) {
+		t.Errorf("attr %+v", a)
+	}
+	check(t, f.SetAttr(ctx, p9srv.SetAttr{Valid: p9srv.SetSize | p9srv.SetMTime | p9srv.SetMTimeValue, Size: 5, MTime: 1234567890123456789}))
+	a, err = f.Attr(ctx)
+	check(t, err)
+	if a.Size != 5 || a.MTime != 1234567890123456789 {
+		t.Errorf("attr %+v", a)
+	}
+	check(t, f.Clunk(ctx))
+	if _, err := root.Walk(ctx, "dir", "none", "x"); err != syscall.ENOENT {
+		t.Error(err)
+	}
+	if _, err := root.Walk(ctx, "dir", "file", "x"); err != syscall.ENOTDIR {
+		t.Error(err)
+	}
+	d, err := root.Walk(ctx, "dir", "..", "..", "..", "dir")
+	check(t, err)
+	check(t, d.Open(ctx, 0))
+	var names []string
+	for off := uint64(0); ; {
+		list, err := d.ReadDir(ctx, off, 40)
+		check(t, err)
+		if len(list) == 0 {
+			break
+		}
+		for _, e := range list {
+			names, off = append(names, e.Name), e.Offset
+		}
+	}
+	slices.Sort(names)
+	if !slices.Equal(names, []string{".", "..", "file"}) {
+		t.Error(names)
+	}
+	check(t, root.RenameAt(ctx, "dir", root, "new"))
+	check(t, d.UnlinkAt(ctx, "file", 0))
+	check(t, root.UnlinkAt(ctx, "new", 0x200))
+}
+
+func TestClientXattrs(t *testing.T) {
+	_, root := attach(t, listen(t, &p9srv.Server{Tree: tempTree(t)}))
+	ctx := t.Context()
+	check(t, root.SetXattr(ctx, "user.a", []byte("value"), 0))
+	check(t, root.SetXattr(ctx, "user.empty", nil, 0))
+	if v, err := root.GetXattr(ctx, "user.a"); string(v) != "value" || err != nil {
+		t.Error(v, err)
+	}
+	if err := root.SetXattr(ctx, "user.a", []byte("x"), 1); err != syscall.EEXIST {
+		t.Error(err)
+	}
+	if err := root.SetXattr(ctx, "user.b", []byte("x"), 2); err != syscall.ENODATA {
+		t.Error(err)
+	}
+	list, err := root.ListXattr(ctx)
+	check(t, err)
+	slices.Sort(list)
+	if !slices.Equal(list, []string{"user.a", "user.empty"}) {
+		t.Error(list)
+	}
+	check(t, root.RemoveXattr(ctx, "user.a"))
+	if _, err := root.GetXattr(ctx, "user.a"); err != syscall.ENODATA {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,284 @@
+package p9srv
+
+import (
+	"syscall"
+	"time"
+)
+
+// lopen answers Tlopen: fid[4] flags[4].
+func lopen(r *request) error {
+	num, flags := r.in.U32(), r.in.U32()
+	if err := r.parsed(); err != nil {
+		return err
+	}
+	f, err := r.fid(num)
+	if err != nil {
+		return err
+	}
+	defer f.put()
+	if _, err := r.open(f, flags); err != nil {
+		return err
+	}
+	r.out = put32(AppendQID(r.out, f.node.QID()), 0)
+	return nil
+}
+
+// open opens the node of f.
+func (r *request) open(f *fid, flags uint32) (*openFile, error) {
+	if f.file.Load() != nil || f.attr != nil {
+		return nil, errOpen
+	}
+	flags &^= openCreate | openExcl
+	isDir := f.node.QID().Type&QTDir != 0
+	switch {
+	case isDir && (flags&openAccess != 0 || flags&openTrunc != 0):
+		return nil, syscall.EISDIR
+	case !isDir && flags&openDirectory != 0:
+		return nil, syscall.ENOTDIR
+	}
+	file, err := f.node.Open(&r.ctx, flags)
+	if err != nil {
+		return nil, err
+	}
+	o := newOpenFile(file, flags)
+	if err := r.setFile(f, o); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return o, nil
+}
+
+// lcreate answers Tlcreate: fid[4] name[s] flags[4] mode[4] gid[4].
+func lcreate(r *request) error {
+	num := r.in.U32()
+	name, nameErr := r.newName()
+	flags, mode, gid := r.in.U32(), r.in.U32(), r.in.U32()
+	f, dir, err := r.directory(num, nameErr)
+	if err != nil {
+		return err
+	}
+	defer f.put()
+	if f.file.Load() != nil {
+		return errOpen
+	}
+	node, file, err := dir.Create(&r.ctx, name, flags&^openCreate, mode&07777, gid)
+	if err != nil {
+		return err
+	}
+	o := newOpenFile(file, flags)
+	r.out = put32(AppendQID(r.out, node.QID()), 0)
+	return r.created(num, f, node, o)
+}
+
+// created puts the fid of a new open file in the place of its directory's.
+func (r *request) created(num uint32, dir *fid, node Node, o *openFile) error {
+	at := dir.at
+	at.depth++
+	f := newFid(r.c, newNodeRef(node), at)
+	f.file.Store(o)
+	if err := r.replace(num, dir, f); err != nil {
+		o.remove = false
+		f.put()
+		return err
+	}
+	dir.put()
+	return nil
+}
+
+// directory finds a fid whose entries can be changed. It is held if err is nil.
+func (r *request) directory(num uint32, nameErr error) (*fid, Directory, error) {
+	if err := r.parsed(); err != nil {
+		return nil, nil, err
+	}
+	f, err := r.fid(num)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, ok := f.node.Node.(Directory)
+	switch {
+	case f.attr != nil:
+		err = syscall.EBADF
+	case nameErr != nil:
+		err = nameErr
+	case f.node.QID().Type&QTDir == 0:
+		err = syscall.ENOTDIR
+	case !ok:
+		err = syscall.EPERM
+	}
+	if err != nil {
+		f.put()
+		return nil, nil, err
+	}
+	return f, dir, nil
+}
+
+// The bits of Tgetattr's mask that every answer has, and that of btime.
+const (
+	getattrBasic = 0x7ff
+	getattrBTime = 0x800
+)
+
+// getattr answers Tgetattr: fid[4] mask[8].
+func getattr(r *request) error {
+	num, mask := r.in.U32(), r.in.U64()
+	if err := r.parsed(); err != nil {
+		return err
+	}
+	f, err := r.fid(num)
+	if err != nil {
+		return err
+	}
+	defer f.put()
+	a, err := f.node.Attr(&r.ctx)
+	if err != nil {
+		return err
+	}
+	valid := uint64(getattrBasic)
+	if a.BTime != 0 {
+		valid |= getattrBTime & mask
+	}
+	if a.BlockSize == 0 {
+		a.BlockSize = 4096
+	}
+	r.out = appendAttr(put64(r.out, valid), f.node.QID(), a)
+	return nil
+}
+
+// appendAttr adds what Rgetattr says behind its mask: qid[13] mode[4] uid[4]
+// gid[4] nlink[8] rdev[8] size[8] blksize[8] blocks[8], sec[8] nsec[8] of
+// atime, mtime, ctime and btime, gen[8] data_version[8].
+func appendAttr(b []byte, q QID, a Attr) []byte {
+	b = put32(put32(put32(AppendQID(b, q), a.Mode), a.UID), a.GID)
+	b = put64(put64(put64(put64(put64(b, a.NLink), a.RDev), a.Size), a.BlockSize), a.Blocks)
+	for _, ns := range [...]int64{a.ATime, a.MTime, a.CTime, a.BTime} {
+		sec, nsec := splitTime(ns)
+		b = put64(put64(b, uint64(sec)), uint64(nsec))
+	}
+	return put64(put64(b, 0), uint64(q.Version))
+}
+
+// splitTime makes seconds and 0 to 999,999,999 nanoseconds of nanoseconds.
+func splitTime(ns int64) (sec, nsec int64) {
+	sec, nsec = ns/int64(time.Second), ns%int64(time.Second)
+	if nsec < 0 {
+		sec, nsec = sec-1, nsec+int64(time.Second)
+	}
+	return sec, nsec
+}
+
+// joinTime is splitTime backwards; what does not fit is cut to what does.
+func joinTime(sec, nsec int64) int64 {
+	const most = int64(1<<63-1)/int64(time.Second) - 1
+	return min(max(sec, -most), most)*int64(time.Second) + min(max(nsec, 0), int64(time.Second)-1)
+}
+
+const setAll = SetMode | SetUID | SetGID | SetSize | SetATime | SetMTime | SetCTime | SetATimeValue | SetMTimeValue
+
+// setattr answers Tsetattr: fid[4] valid[4] mode[4] uid[4] gid[4] size[8]
+// atime_sec[8] atime_nsec[8] mtime_sec[8] mtime_nsec[8].
+func setattr(r *request) error {
+	num := r.in.U32()
+	a := SetAttr{Valid: SetMask(r.in.U32()) & setAll, Mode: r.in.U32() & 07777, UID: r.in.U32(), GID: r.in.U32(), Size: r.in.U64()}
+	a.ATime = joinTime(int64(r.in.U64()), int64(r.in.U64()))
+	a.MTime = joinTime(int64(r.in.U64()), int64(r.in.U64()))
+	if err := r.parsed(); err != nil {
+		return err
+	}
+	f, err := r.fid(num)
+	if err != nil {
+		return err
+	}
+	defer f.put()
+	return r.setAttr(f, a)
+}
+
+func (r *request) setAttr(f *fid, a SetAttr) error {
+	s, ok := f.node.Node.(Setattrer)
+	switch {
+	case !ok:
+		return syscall.EPERM
+	case a.Valid&SetSize != 0 && f.node.QID().Type&QTDir != 0:
+		return syscall.EISDIR
+	case a.Valid&SetSize != 0 && int64(a.Size) < 0:
+		return syscall.EFBIG
+	}
+	return s.SetAttr(&r.ctx, a)
+}
+
+// fsync answers Tfsync: fid[4], and datasync[4] where the client sends it.
+func fsync(r *request) error {
+	num, dataOnly := r.in.U32(), false
+	if r.in.Len() > 0 {
+		dataOnly = r.in.U32() != 0
+	}
+	if err := r.parsed(); err != nil {
+		return err
+	}
+	f, err := r.fid(num)
+	if err != nil {
+		return err
+	}
+	defer f.put()
+	r.mayWait()
+	return r.sync(f, dataOnly)
+}
+
+func (r *request) sync(f *fid, dataOnly bool) error {
+	if o := f.file.Load(); o != nil {
+		return o.Sync(&r.ctx, dataOnly)
+	}
+	if s, ok := f.node.Node.(Syncer); ok {
+		return s.Sync(&r.ctx)
+	}
+	return nil
+}
+
+// statfs answers Tstatfs: fid[4].
+func statfs(r *request) error {
+	num := r.in.U32()
+	if err := r.parsed(); err != nil {
+		return err
+	}
+	f, err := r.fid(num)
+	if err != nil {
+		return err
+	}
+	defer f.put()
+	s, ok := f.node.Node.(Statfser)
+	if !ok {
+		return syscall.ENOSYS // v9fs invents figures then
+	}
+	fs, err := s.Statfs(&r.ctx)
+	if err != nil {
+		return err
+	}
+	b := put32(put32(r.out, fs.Type), fs.BSize)
+	for _, v := range [...]uint64{fs.Blocks, fs.BFree, fs.BAvail, fs.Files, fs.FFree, fs.FSID} {
+		b = put64(b, v)
+	}
+	r.out = put32(b, fs.NameLen)
+	return nil
+}
+
+// readlink answers Treadlink: fid[4].
+func readlink(r *request) error {
+	num := r.in.U32()
+	if err := r.parsed(); err != nil {
+		return err
+	}
+	f, err := r.fid(num)
+	if err != nil {
+		return err
+	}
+	defer f.put()
+	l, ok := f.node.Node.(Readlinker)
+	if !ok {
+		return syscall.EINVAL
+	}
+	target, err := l.Readlink(&r.ctx)
+	if err != nil {
+		return err
+	}
+	r.out = AppendString(r.out, target)
+	return nil
+}

@@ -1,0 +1,210 @@
+package p9srv
+
+import (
+	"context"
+	"sync/atomic"
+	"syscall"
+)
+
+// fid is what a number of the client stands for. Its node never changes: a
+// message that gives a number to another file puts another fid in its place,
+// so that requests at work keep the one that they began with.
+type fid struct {
+	refs atomic.Int32 // the table's and those of the requests at work
+	conn *conn
+	node *nodeRef
+	at   place
+	file atomic.Pointer[openFile] // nil until opened
+	attr *xattr                   // not nil: an extended attribute, see xattr.go
+
+	locked atomic.Bool // may hold locks
+}
+
+// place is where a fid stands below its attach.
+type place struct {
+	user  User
+	root  uint64 // QID path of the attached directory
+	depth int    // walked steps below it
+}
+
+// nodeRef is a Node that several fids share; the last one releases it.
+type nodeRef struct {
+	Node
+	refs atomic.Int32
+}
+
+func newNodeRef(n Node) *nodeRef {
+	ref := &nodeRef{Node: n}
+	ref.refs.Store(1)
+	return ref
+}
+
+func (n *nodeRef) hold() *nodeRef {
+	n.refs.Add(1)
+	return n
+}
+
+func (n *nodeRef) drop() {
+	if n.refs.Add(-1) == 0 {
+		n.Node.Release()
+	}
+}
+
+// openFile is a File and what the server knows of it.
+type openFile struct {
+	File
+	lender  BufferReader // nil if it lends nothing
+	stream  bool
+	dir     DirReader // not nil: an open directory
+	read    bool
+	write   bool
+	remove  bool        // when the fid is clunked
+	pause   atomic.Bool // the next read of a stream gives 0 bytes
+	listing *listing    // of a directory in 9P2000
+}
+
+// Flags of Tlopen and Tlcreate, which are Linux's on x86 whatever the
+// machine; Node.Open gets them so.
+const (
+	openAccess    = 0x3
+	openWrite     = 0x1
+	openReadWrite = 0x2
+	openCreate    = 0x40
+	openExcl      = 0x80
+	openTrunc     = 0x200
+	openAppend    = 0x400
+	openDirectory = 0x10000
+)
+
+func newOpenFile(file File, flags uint32) *openFile {
+	o := &openFile{File: file}
+	access := flags & openAccess
+	o.read, o.write = access != openWrite, access == openWrite || access == openReadWrite
+	o.lender, _ = file.(BufferReader)
+	o.dir, _ = file.(DirReader)
+	if s, ok := file.(Stream); ok {
+		o.stream = s.IsStream()
+	}
+	return o
+}
+
+// newFid makes a fid that owns ref.
+func newFid(c *conn, ref *nodeRef, at place) *fid {
+	f := &fid{conn: c, node: ref, at: at}
+	f.refs.Store(1)
+	return f
+}
+
+// put gives up a reference; the last one closes the file.
+func (f *fid) put() error {
+	if f.refs.Add(-1) > 0 {
+		return nil
+	}
+	var err error
+	if f.locked.Load() {
+		f.conn.srv.locks().releaseFid(f)
+	}
+	o := f.file.Load()
+	if o != nil {
+		err = o.Close()
+	}
+	if f.node != nil {
+		if o != nil && o.remove {
+			if e := removeNode(f.conn.ctx, f.node.Node); err == nil {
+				err = e
+			}
+		}
+		f.node.drop()
+	}
+	return err
+}
+
+// removeNode removes a file by its Node.
+func removeNode(ctx context.Context, n Node) error {
+	p, ok := n.(Placed)
+	if !ok {
+		return syscall.EOPNOTSUPP
+	}
+	return p.Remove(ctx)
+}
+
+func releaseAll(fids []*fid) {
+	for _, f := range fids {
+		f.put()
+	}
+}
+
+// fid finds the client's fid and holds it until put.
+func (r *request) fid(num uint32) (*fid, error) {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	f := r.sess.fids[num]
+	if f == nil {
+		return nil, syscall.EBADF
+	}
+	f.refs.Add(1)
+	return f, nil
+}
+
+// take finds the client's fid and removes it from the table, whose
+// reference is the caller's now.
+func (r *request) take(num uint32) (*fid, error) {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	f := r.sess.fids[num]
+	if f == nil {
+		return nil, syscall.EBADF
+	}
+	delete(r.sess.fids, num)
+	r.committed = true
+	return f, nil
+}
+
+// commit says that the request takes effect now: it will be answered.
+func (r *request) commit() error {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	return r.commitLocked()
+}
+
+func (r *request) commitLocked() error {
+	if r.abandoned || r.sess.closed {
+		return errAbandoned
+	}
+	r.committed = true
+	return nil
+}
+
+// install enters f, which the table owns then, under a number that is free.
+func (r *request) install(num uint32, f *fid) error {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	if r.sess.fids[num] != nil || num == NoFid {
+		return errFidInUse
+	}
+	if len(r.sess.fids) >= r.c.srv.maxFids() {
+		return syscall.EMFILE
+	}
+	if err := r.commitLocked(); err != nil {
+		return err
+	}
+	r.sess.fids[num] = f
+	return nil
+}
+
+// replace enters f in the place of old; both numbers are one.
+func (r *request) replace(num uint32, old, f *fid) error {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	if r.sess.fids[num] != old {
+		return syscall.EBADF
+	}
+	if err := r.commitLocked(); err != nil {
+		return err
+	}
+	r.sess.fids[num] = f
+	return nil
+}
+
+// errFidInUse refuses a new fid whose number is taken.
+var errFidInUse = &Error{Errno: syscall.EBADF, Text: "fid in use"}
