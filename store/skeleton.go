@@ -50,31 +50,6 @@ func (t *Tx) Each(table string, fn func(key string, get func(v any) error) error
 	return errors.ErrUnsupported
 }
 
-// MaxPlain is the largest plaintext of a chunk.
-const MaxPlain = 1 << 20
-
-// Sealer seals and opens chunks under one sharing key.
-type Sealer struct{}
-
-func NewSealer(k SharingKey) *Sealer { return &Sealer{} }
-func (s *Sealer) Seal(dst []byte, t ChunkType, plain []byte) (Pointer, []byte, error) {
-	return Pointer{}, nil, errors.ErrUnsupported
-}
-func (s *Sealer) Open(dst []byte, p Pointer, t ChunkType, sealed []byte) ([]byte, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// NewSplitter returns a splitter.
-func (s *Sealer) NewSplitter() *Splitter { return &Splitter{} }
-
-// Splitter finds content-defined boundaries.
-type Splitter struct{}
-
-func (p *Splitter) Next(data []byte, final bool) int { return len(data) }
-
-// VerifyID checks sealed bytes against their ID.
-func VerifyID(id ID, sealed []byte) error { return errors.ErrUnsupported }
-
 // Chunks is the content store.
 type Chunks struct{}
 

@@ -52,7 +52,7 @@ const (
 const bodyVersion = 1
 
 // pointerSize is the length of an encoded store.Pointer.
-const pointerSize = 64
+const pointerSize = store.PointerSize
 
 // ErrBody is wrapped by the errors of Bodies and extent chunks that do not
 // have the form this package writes.
@@ -187,7 +187,7 @@ func (i *bodyInfo) parsePointer(s string) bool {
 		return false
 	}
 	i.ptr = pointerAt([]byte(s))
-	return i.ptr != store.Pointer{}
+	return !i.ptr.IsZero()
 }
 
 // encode is the inverse of parse; i has to be what a parse could give.
@@ -203,12 +203,12 @@ func (i *bodyInfo) encode() Body {
 		b = append(b, i.inline...)
 	case formChunk:
 		b = binary.AppendUvarint(b, uint64(i.size))
-		b = appendPointer(b, i.ptr)
+		b = i.ptr.Append(b)
 	case formExtents:
 		b = binary.AppendUvarint(b, uint64(i.size))
 		b = binary.AppendUvarint(b, uint64(i.allocated))
 		b = append(b, byte(i.level))
-		b = appendPointer(b, i.ptr)
+		b = i.ptr.Append(b)
 	}
 	return Body(b)
 }
@@ -225,11 +225,6 @@ func cutUvarint[T string | []byte](s T) (v int64, rest T, ok bool) {
 		}
 	}
 	return 0, s, false
-}
-
-func appendPointer(b []byte, p store.Pointer) []byte {
-	b = append(b, p.ID[:]...)
-	return append(b, p.Key[:]...)
 }
 
 // pointerAt reads the pointer in the first pointerSize bytes of b.

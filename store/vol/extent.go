@@ -15,7 +15,7 @@ type extent struct {
 
 func (x *extent) end() int64 { return x.off + x.n }
 
-func (x *extent) hole() bool { return x.ptr == store.Pointer{} }
+func (x *extent) hole() bool { return x.ptr.IsZero() }
 
 // clip is the part of x in [lo, hi), which must overlap it.
 func (x extent) clip(lo, hi int64) extent {

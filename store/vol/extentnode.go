@@ -147,7 +147,7 @@ func encodeExtentLeaf(b []byte, xs []extent) []byte {
 		b = binary.AppendUvarint(b, uint64(x.off-pos))
 		b = binary.AppendUvarint(b, uint64(x.n))
 		b = binary.AppendUvarint(b, uint64(x.at))
-		b = appendPointer(b, x.ptr)
+		b = x.ptr.Append(b)
 		pos = x.end()
 	}
 	return b
@@ -162,7 +162,7 @@ func encodeExtentInner(b []byte, level int, cs []extentChild) []byte {
 		b = append(b, c.index)
 		b = binary.AppendUvarint(b, uint64(c.count))
 		b = binary.AppendUvarint(b, uint64(c.alloc))
-		b = appendPointer(b, c.ptr)
+		b = c.ptr.Append(b)
 	}
 	return b
 }
@@ -268,6 +268,6 @@ func (c *extentChild) decode(b []byte) ([]byte, bool) {
 		return b, false
 	}
 	c.count, c.alloc, c.ptr = int(count), alloc, pointerAt(b)
-	ok := count >= 1 && count <= alloc && c.ptr != store.Pointer{}
+	ok := count >= 1 && count <= alloc && !c.ptr.IsZero()
 	return b[pointerSize:], ok
 }

@@ -94,7 +94,7 @@ func (w *extentWriter) rewrite(t extentTree, level int, lo int64, edits []extent
 		return w.build(storedExtents(edits), level, lo)
 	}
 	part := levelSize(level)
-	if inside := part <= w.limit && lo <= w.limit-part; len(edits) == 0 && inside && t.ptr != (store.Pointer{}) {
+	if inside := part <= w.limit && lo <= w.limit-part; len(edits) == 0 && inside && !t.ptr.IsZero() {
 		return t, nil
 	}
 	n, err := w.nodeOf(t, level, lo)
