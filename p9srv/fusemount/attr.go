@@ -1,0 +1,186 @@
+package fusemount
+
+import (
+	"context"
+	"math"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"bazil/p9srv"
+	"bazil/p9srv/client"
+)
+
+// fillAttr is a as the kernel wants it.
+func fillAttr(a p9srv.Attr, ino uint64, out *fuse.Attr) {
+	*out = fuse.Attr{
+		Ino:     ino,
+		Size:    min(a.Size, math.MaxInt64),
+		Blocks:  a.Blocks,
+		Mode:    a.Mode,
+		Nlink:   uint32(min(a.NLink, math.MaxUint32)),
+		Owner:   fuse.Owner{Uid: a.UID, Gid: a.GID},
+		Rdev:    uint32(a.RDev),
+		Blksize: uint32(min(a.BlockSize, 1<<20)),
+	}
+	if out.Blksize == 0 {
+		out.Blksize = 4096
+	}
+	out.Atime, out.Atimensec = split(a.ATime)
+	out.Mtime, out.Mtimensec = split(a.MTime)
+	out.Ctime, out.Ctimensec = split(a.CTime)
+}
+
+// split is ns as seconds, in two's complement, and nanoseconds.
+func split(ns int64) (sec uint64, nsec uint32) {
+	s, n := ns/1e9, ns%1e9
+	if n < 0 {
+		s, n = s-1, n+1e9
+	}
+	return uint64(s), uint32(n)
+}
+
+// GetAttr is stat(2).
+func (b *bridge) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, _ *session, n *inode, fid *client.Fid) error {
+		return b.answerAttr(ctx, n, fid, out)
+	})
+}
+
+func (b *bridge) answerAttr(ctx context.Context, n *inode, fid *client.Fid, out *fuse.AttrOut) error {
+	epoch := b.epoch(n)
+	a, err := fid.Attr(ctx)
+	if err != nil {
+		return err
+	}
+	if a.Mode&syscall.S_IFMT != n.typ {
+		return syscall.ESTALE
+	}
+	fillAttr(a, n.path, &out.Attr)
+	out.SetTimeout(b.saw(n, a, epoch))
+	return nil
+}
+
+// SetAttr is chmod, chown, truncate and utimensat, of a path or an open file.
+func (b *bridge) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	set := setAttr(in)
+	fh, isOpen := in.GetFh()
+	kill := in.Valid&fuse.FATTR_KILL_SUIDGID != 0
+	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, s *session, n *inode, fid *client.Fid) error {
+		if h := b.handles.get(fh); isOpen && h != nil {
+			var err error
+			if fid, err = h.use(ctx, s); err != nil {
+				return err
+			}
+		}
+		if set.Valid&p9srv.SetSize != 0 {
+			b.wrote(n)
+		}
+		if err := b.killSUIDGID(ctx, n, fid, &set, kill); err != nil {
+			return err
+		}
+		if err := fid.SetAttr(ctx, set); err != nil {
+			return err
+		}
+		return b.answerAttr(ctx, n, fid, out)
+	})
+}
+
+func setAttr(in *fuse.SetAttrIn) p9srv.SetAttr {
+	set := p9srv.SetAttr{Mode: in.Mode & 07777, UID: in.Uid, GID: in.Gid, Size: in.Size,
+		ATime: join(in.Atime, in.Atimensec), MTime: join(in.Mtime, in.Mtimensec)}
+	for _, m := range []struct {
+		asked uint32
+		mask  p9srv.SetMask
+	}{
+		{fuse.FATTR_MODE, p9srv.SetMode},
+		{fuse.FATTR_UID, p9srv.SetUID},
+		{fuse.FATTR_GID, p9srv.SetGID},
+		{fuse.FATTR_SIZE, p9srv.SetSize},
+		{fuse.FATTR_ATIME, p9srv.SetATime | p9srv.SetATimeValue},
+		{fuse.FATTR_MTIME, p9srv.SetMTime | p9srv.SetMTimeValue},
+	} {
+		if in.Valid&m.asked != 0 {
+			set.Valid |= m.mask
+		}
+	}
+	if in.Valid&fuse.FATTR_ATIME_NOW != 0 {
+		set.Valid &^= p9srv.SetATimeValue
+	}
+	if in.Valid&fuse.FATTR_MTIME_NOW != 0 {
+		set.Valid &^= p9srv.SetMTimeValue
+	}
+	return set
+}
+
+// join is the opposite of split.
+func join(sec uint64, nsec uint32) int64 { return int64(sec)*1e9 + int64(nsec) }
+
+// killSUIDGID adds to set what the kernel leaves to us (HANDLE_KILLPRIV_V2):
+// chown takes the suid and sgid bits of a regular file away, and so does a
+// truncation by a user that the kernel marks with kill.
+func (b *bridge) killSUIDGID(ctx context.Context, n *inode, fid *client.Fid, set *p9srv.SetAttr, kill bool) error {
+	chown := set.Valid&(p9srv.SetUID|p9srv.SetGID) != 0
+	if n.typ != syscall.S_IFREG || set.Valid&p9srv.SetMode != 0 || !chown && !kill {
+		return nil
+	}
+	a, err := fid.Attr(ctx)
+	if err != nil {
+		return err
+	}
+	if mode := withoutSUIDGID(a.Mode); mode != a.Mode {
+		set.Valid |= p9srv.SetMode
+		set.Mode = mode & 07777
+	}
+	return nil
+}
+
+// withoutSUIDGID is mode after a write: an sgid bit without group execution
+// stays, it never had power.
+func withoutSUIDGID(mode uint32) uint32 {
+	mode &^= syscall.S_ISUID
+	if mode&syscall.S_IXGRP != 0 {
+		mode &^= syscall.S_ISGID
+	}
+	return mode
+}
+
+// StatFs is statfs(2).
+func (b *bridge) StatFs(cancel <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	return b.onNode(cancel, in, func(ctx context.Context, _ *session, _ *inode, fid *client.Fid) error {
+		st, err := fid.Statfs(ctx)
+		if err != nil {
+			return err
+		}
+		*out = fuse.StatfsOut{Blocks: st.Blocks, Bfree: st.BFree, Bavail: st.BAvail, Files: st.Files, Ffree: st.FFree,
+			Bsize: st.BSize, Frsize: st.BSize, NameLen: st.NameLen}
+		return nil
+	})
+}
+
+// saw notes attributes that the kernel is about to get and says for how long
+// it may keep them: not at all if there was an event since epoch.
+func (b *bridge) saw(n *inode, a p9srv.Attr, epoch uint64) time.Duration {
+	t := b.inodes
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n.mode, n.gid = a.Mode, a.GID
+	if n.volatile || n.epoch != epoch {
+		return 0
+	}
+	return b.keepFor()
+}
+
+func (b *bridge) epoch(n *inode) uint64 {
+	b.inodes.mu.Lock()
+	defer b.inodes.mu.Unlock()
+	return n.epoch
+}
+
+// wrote notes that the data of n is being changed through this mount.
+func (b *bridge) wrote(n *inode) {
+	b.inodes.mu.Lock()
+	defer b.inodes.mu.Unlock()
+	n.wrote = time.Now()
+}

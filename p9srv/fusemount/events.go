@@ -1,0 +1,389 @@
+package fusemount
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"bazil/p9srv"
+	"bazil/p9srv/client"
+)
+
+const (
+	// eventsKeep is how long the kernel may keep what it knows while events
+	// come. They take it back at once; this only heals what one might miss.
+	eventsKeep = 5 * time.Minute
+
+	// ownWrite is how long after a write through this mount events about the
+	// file are taken for its echo: the kernel then asks for the attributes
+	// again and judges by them whether its pages are good.
+	ownWrite = 2 * time.Second
+
+	// maxAbsent is how many missing names of a directory the kernel may know.
+	maxAbsent = 4096
+
+	// scanRest is how many times as long as it took a comparison of a
+	// directory is left alone: one that changes all the time and is large
+	// must not use up the connection.
+	scanRest = 10
+
+	eventRetry = time.Second // after a failed event stream
+	notifyJobs = 8           // invalidations under way at once
+)
+
+// notifier tells the kernel to drop what it knows; *fuse.Server is one.
+type notifier interface {
+	InodeNotify(node uint64, off, length int64) fuse.Status
+	EntryNotify(parent uint64, name string) fuse.Status
+}
+
+// watcher follows the server's events and takes back what the kernel keeps.
+//
+// A changed file loses its attributes and pages in the kernel. A changed
+// directory is listed and compared with the names that the kernel was given,
+// and only those that are another file now, or gone, or there after all, are
+// taken back: dropping a name that is still right would take the working
+// directory away from processes in it.
+//
+// An answer that was on its way when its event came may be old: each inode
+// counts its events, and an answer that saw another count is not kept.
+type watcher struct {
+	b    *bridge
+	open func(ctx context.Context, c *client.Conn) (Next, error)
+	log  *slog.Logger
+
+	kernel atomic.Pointer[notifier]
+	alive  atomic.Bool // events come: the kernel may keep things
+
+	kept bool // the kernel may have something; only run uses it
+
+	mu   sync.Mutex          // guards due
+	due  map[*inode]struct{} // directories to compare
+	more chan struct{}       // holds one token when due was added to
+}
+
+func newWatcher(b *bridge, open func(context.Context, *client.Conn) (Next, error)) *watcher {
+	return &watcher{b: b, open: open, log: b.log, due: make(map[*inode]struct{}), more: make(chan struct{}, 1)}
+}
+
+func (w *watcher) live() bool { return w.alive.Load() }
+
+// run follows the events of each session until ctx ends. After a gap
+// everything may have changed.
+func (w *watcher) run(ctx context.Context) {
+	for {
+		s, err := w.b.link.get(ctx)
+		if err == nil {
+			err = w.follow(ctx, s)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if w.alive.Swap(false) {
+			w.log.Info("fusemount: no events, caching less", "err", err)
+		}
+		if s == nil || !s.ended() {
+			sleep(ctx, eventRetry)
+		}
+	}
+}
+
+// follow takes a session's events until they end.
+func (w *watcher) follow(ctx context.Context, s *session) error {
+	next, err := w.open(ctx, s.conn)
+	if w.kept {
+		w.changed(w.b.inodes.all())
+	}
+	if w.kept = err == nil; err != nil {
+		return err
+	}
+	w.alive.Store(true)
+	for {
+		inos, all, err := next(ctx)
+		if err != nil {
+			return err
+		}
+		if all {
+			w.changed(w.b.inodes.all())
+		} else {
+			w.changed(w.known(inos))
+		}
+	}
+}
+
+// known are the inodes that the kernel has of those.
+func (w *watcher) known(inos []uint64) []*inode {
+	var list []*inode
+	for _, path := range inos {
+		if n := w.b.inodes.find(path); n != nil {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// changed takes back what the kernel has of each of the inodes.
+func (w *watcher) changed(list []*inode) {
+	var under sync.WaitGroup
+	defer under.Wait()
+	slots := make(chan struct{}, notifyJobs)
+	for _, n := range list {
+		own, names := w.mark(n)
+		if names {
+			w.compareSoon(n)
+		}
+		slots <- struct{}{}
+		under.Go(func() {
+			w.takeBack(n, own)
+			<-slots
+		})
+	}
+}
+
+// mark counts an event. own: it may be the echo of a write through this
+// mount; names: the kernel knows entries of the directory.
+func (w *watcher) mark(n *inode) (own, names bool) {
+	t := w.b.inodes
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n.epoch++
+	own = n.typ != syscall.S_IFDIR && time.Since(n.wrote) < ownWrite
+	return own, len(n.children)+len(n.absent) > 0
+}
+
+// takeBack drops the kernel's attributes of n, and its pages unless the
+// attributes will tell about them.
+func (w *watcher) takeBack(n *inode, own bool) {
+	k := w.kernel.Load()
+	if k == nil {
+		return
+	}
+	off := int64(0)
+	if own || n.typ == syscall.S_IFDIR {
+		off = -1
+	}
+	(*k).InodeNotify(n.id, off, 0)
+}
+
+// compareSoon has a directory compared when it may be.
+func (w *watcher) compareSoon(n *inode) {
+	w.mu.Lock()
+	w.due[n] = struct{}{}
+	w.mu.Unlock()
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+}
+
+// runCompare compares directories until ctx ends.
+func (w *watcher) runCompare(ctx context.Context) {
+	for ctx.Err() == nil {
+		ready, next := w.ready(time.Now())
+		for _, n := range ready {
+			w.compareOne(ctx, n)
+		}
+		if len(ready) == 0 {
+			w.wait(ctx, next)
+		}
+	}
+}
+
+// ready takes the directories that may be compared now, and says how long the
+// others must wait; 0 if there are none.
+func (w *watcher) ready(now time.Time) (list []*inode, next time.Duration) {
+	for _, n := range w.takeDue() {
+		left := w.b.restOf(n).Sub(now)
+		if left <= 0 {
+			list = append(list, n)
+			continue
+		}
+		if next == 0 || left < next {
+			next = left
+		}
+		w.mu.Lock()
+		w.due[n] = struct{}{}
+		w.mu.Unlock()
+	}
+	return list, next
+}
+
+func (w *watcher) takeDue() []*inode {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := slices.Collect(maps.Keys(w.due))
+	clear(w.due)
+	return list
+}
+
+func (b *bridge) restOf(n *inode) time.Time {
+	b.inodes.mu.Lock()
+	defer b.inodes.mu.Unlock()
+	return n.rest
+}
+
+// wait returns after d, if it is not 0, or when there is more to compare.
+func (w *watcher) wait(ctx context.Context, d time.Duration) {
+	var over <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		over = t.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-over:
+	case <-w.more:
+	}
+}
+
+func (w *watcher) compareOne(ctx context.Context, n *inode) {
+	began := time.Now()
+	known := w.b.names(n)
+	wrong, err := w.compare(ctx, n, known)
+	if err != nil {
+		w.log.Debug("fusemount: a directory could not be compared", "inode", n.path, "err", err)
+		wrong = known // rather too much than too little
+	}
+	w.takeNames(n, wrong)
+	w.b.inodes.mu.Lock()
+	defer w.b.inodes.mu.Unlock()
+	n.rest = time.Now().Add(scanRest * time.Since(began))
+}
+
+// knownNames are names of a directory with the QID.Path that the kernel
+// knows for each, 0 for an absent one.
+type knownNames map[string]uint64
+
+// names are the entries of a directory that the kernel was told of.
+func (b *bridge) names(n *inode) knownNames {
+	t := b.inodes
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known := make(knownNames, len(n.children)+len(n.absent))
+	for name := range n.absent {
+		known[name] = 0
+	}
+	for name, c := range n.children {
+		known[name] = c.path
+	}
+	return known
+}
+
+// compare lists a directory and returns the known names that are wrong. When
+// there are too many absent ones, all of those are: new ones may be kept then.
+func (w *watcher) compare(ctx context.Context, n *inode, known knownNames) (knownNames, error) {
+	listed := make(knownNames, len(known))
+	err := w.b.link.call(ctx, func(s *session) error {
+		return w.b.list(ctx, s, n, func(e p9srv.Dirent) {
+			if _, ok := known[e.Name]; ok {
+				listed[e.Name] = e.QID.Path
+			}
+		})
+	})
+	wrong := make(knownNames)
+	absent := 0
+	for name, path := range known {
+		if path == 0 {
+			absent++
+		}
+		if path != listed[name] {
+			wrong[name] = path
+		}
+	}
+	if absent >= maxAbsent {
+		return absentOf(known, wrong), err
+	}
+	return wrong, err
+}
+
+// absentOf adds the absent names of known to wrong.
+func absentOf(known, wrong knownNames) knownNames {
+	for name, path := range known {
+		if path == 0 {
+			wrong[name] = 0
+		}
+	}
+	return wrong
+}
+
+// takeNames drops entries of a directory in the kernel.
+func (w *watcher) takeNames(dir *inode, names knownNames) {
+	k := w.kernel.Load()
+	if k == nil {
+		return
+	}
+	for name, path := range names {
+		w.b.inodes.unname(dir, name, path)
+		(*k).EntryNotify(dir.id, name)
+	}
+}
+
+// unname drops what is known of a name in dir, if it is that file still.
+func (t *table) unname(dir *inode, name string, path uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(dir.absent, name)
+	if n := dir.children[name]; n != nil && n.path == path {
+		t.vacate(n)
+	}
+}
+
+// list calls fn for the entries of a directory.
+func (b *bridge) list(ctx context.Context, s *session, n *inode, fn func(p9srv.Dirent)) error {
+	fid, err := b.clone(ctx, s, n, b.link.uid)
+	if err != nil {
+		return err
+	}
+	defer b.clunk(fid)
+	if err = fid.Open(ctx, syscall.O_RDONLY|syscall.O_DIRECTORY); err != nil {
+		return err
+	}
+	for off := uint64(0); ; {
+		ents, err := fid.ReadDir(ctx, off, listCount)
+		if err != nil || len(ents) == 0 {
+			return err
+		}
+		for _, e := range ents {
+			fn(e)
+		}
+		off = ents[len(ents)-1].Offset
+	}
+}
+
+// mayBeAbsent says whether the kernel may keep that dir has no such name, and
+// notes that it does. epoch is the directory's from before the walk.
+func (b *bridge) mayBeAbsent(dir *inode, name string, epoch uint64) bool {
+	if b.keepFor() == 0 {
+		return false
+	}
+	t := b.inodes
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if dir.volatile || dir.epoch != epoch || len(dir.absent) >= maxAbsent {
+		return false
+	}
+	if dir.absent == nil {
+		dir.absent = make(map[string]struct{})
+	}
+	dir.absent[name] = struct{}{}
+	return true
+}
+
+// entryKeep is how long the kernel may keep that dir has n under its name.
+func (b *bridge) entryKeep(dir, n *inode, epoch uint64) time.Duration {
+	t := b.inodes
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if dir.volatile || n.volatile || dir.epoch != epoch {
+		return 0
+	}
+	return b.keepFor()
+}

@@ -1,0 +1,236 @@
+package fusemount
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"bazil/p9srv"
+	"bazil/p9srv/client"
+)
+
+// Open is open(2) of a file that is there.
+func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, s *session, n *inode, fid *client.Fid) error {
+		f, err := fid.Walk(ctx)
+		if err != nil {
+			return err
+		}
+		if err = f.Open(ctx, in.Flags&openFlags&^(syscall.O_CREAT|syscall.O_EXCL)); err != nil {
+			b.clunk(f)
+			return err
+		}
+		if in.Flags&syscall.O_TRUNC != 0 {
+			b.wrote(n)
+			if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
+				b.disarm(ctx, n, f)
+			}
+		}
+		b.answerOpen(s, n, f, in.Flags&openFlags, out)
+		return nil
+	})
+}
+
+// answerOpen makes the handle of a file that was opened.
+func (b *bridge) answerOpen(s *session, n *inode, f *client.Fid, flags uint32, out *fuse.OpenOut) {
+	h := b.newHandle(s, n, f, flags)
+	out.Fh = b.handles.add(h)
+	switch {
+	case h.stream:
+		out.OpenFlags = fuse.FOPEN_DIRECT_IO
+	case b.samePages(n, f.QID().Version):
+		out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	}
+}
+
+// samePages says whether the kernel's pages are of that version; they will be
+// from now on.
+func (b *bridge) samePages(n *inode, version uint32) bool {
+	b.inodes.mu.Lock()
+	defer b.inodes.mu.Unlock()
+	same := n.cached == version
+	n.cached = version
+	return same
+}
+
+// Create is open(2) with O_CREAT of a name that is not there.
+func (b *bridge) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	flags := in.Flags & openFlags
+	return b.inDir(cancel, &in.InHeader, func(ctx context.Context, s *session, dir *inode) error {
+		epoch := b.epoch(dir)
+		f, err := b.clone(ctx, s, dir, in.Uid)
+		if err != nil {
+			return err
+		}
+		if err = f.Create(ctx, name, flags, in.Mode&07777, b.newGID(dir, in.Gid)); err != nil {
+			b.clunk(f)
+			return err
+		}
+		flags &^= syscall.O_EXCL // it is ours, should the connection be lost now
+		n, err := b.enterOpen(ctx, s, dir, name, f, epoch, &out.EntryOut)
+		if err != nil {
+			b.clunk(f)
+			return err
+		}
+		b.answerOpen(s, n, f, flags, &out.OpenOut)
+		return nil
+	})
+}
+
+// enterOpen makes the unopened fid of a file that was just created.
+func (b *bridge) enterOpen(ctx context.Context, s *session, dir *inode, name string, f *client.Fid, epoch uint64, out *fuse.EntryOut) (*inode, error) {
+	fid, err := f.Walk(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return b.answerEntry(ctx, s, dir, name, fid, epoch, out)
+}
+
+// Read is read(2), and the kernel's filling of its cache.
+func (b *bridge) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	var n int
+	st := b.onHandle(cancel, &in.InHeader, in.Fh, func(ctx context.Context, _ *session, h *handle, fid *client.Fid) (err error) {
+		if h.stream {
+			n, err = readStream(ctx, fid, buf, int64(in.Offset))
+		} else {
+			n, err = fid.ReadAt(ctx, buf, int64(in.Offset))
+		}
+		return err
+	})
+	return fuse.ReadResultData(buf[:n]), st
+}
+
+// readStream reads until p is full or an answer is empty, as v9fs does: a
+// server ends each record of a stream with an empty answer.
+func readStream(ctx context.Context, fid *client.Fid, p []byte, off int64) (int, error) {
+	n := 0
+	for n < len(p) {
+		m, err := fid.Read1(ctx, p[n:], off+int64(n))
+		if n > 0 && err != nil {
+			break
+		}
+		if m == 0 || err != nil {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
+}
+
+// Write is write(2), and the kernel's writing back of mapped pages.
+func (b *bridge) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	var n int
+	st := b.onHandle(cancel, &in.InHeader, in.Fh, func(ctx context.Context, s *session, h *handle, fid *client.Fid) (err error) {
+		once := h.stream || h.flags&syscall.O_APPEND != 0
+		if h.flags&syscall.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE != 0 {
+			once = h.stream
+			if fid, err = h.other(ctx, s); err != nil {
+				return err
+			}
+		}
+		b.wrote(h.n)
+		if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
+			b.disarm(ctx, h.n, fid)
+		}
+		n, err = fid.WriteAt(ctx, data, int64(in.Offset))
+		if once && s.lost(err) {
+			return syscall.EIO // nobody knows whether it was written
+		}
+		if n > 0 && !s.lost(err) {
+			return nil
+		}
+		return err
+	})
+	return uint32(n), st
+}
+
+// disarm takes suid and sgid away from a file that an ordinary user changes,
+// as the kernel asks us to.
+func (b *bridge) disarm(ctx context.Context, n *inode, fid *client.Fid) {
+	b.inodes.mu.Lock()
+	mode := n.mode
+	n.mode = withoutSUIDGID(mode)
+	b.inodes.mu.Unlock()
+	if safe := withoutSUIDGID(mode); safe != mode {
+		if err := fid.SetAttr(ctx, p9srv.SetAttr{Valid: p9srv.SetMode, Mode: safe & 07777}); err != nil {
+			b.log.Warn("fusemount: could not take suid and sgid away", "inode", n.path, "err", err)
+		}
+	}
+}
+
+// Flush is close(2) of one descriptor: it ends the process's record locks.
+func (b *bridge) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	h := b.handles.get(in.Fh)
+	if h == nil {
+		return fuse.EBADF
+	}
+	who := lockOwner{id: in.LockOwner}
+	if !b.locks.has(h.n, who) {
+		return fuse.OK
+	}
+	return b.onHandle(cancel, &in.InHeader, in.Fh, func(ctx context.Context, _ *session, h *handle, fid *client.Fid) error {
+		return b.unlockAll(ctx, h.n, who, fid)
+	})
+}
+
+// releaseFlock is FUSE_RELEASE_FLOCK_UNLOCK: the file may have an flock.
+const releaseFlock = 1 << 1
+
+// Release is the last close of an open file.
+func (b *bridge) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
+	h := b.handles.remove(in.Fh)
+	if h == nil {
+		return
+	}
+	o := b.ops.begin(cancel, in.Pid, brief)
+	defer o.end()
+	who := lockOwner{id: in.LockOwner, flock: true}
+	if in.ReleaseFlags&releaseFlock != 0 && b.locks.has(h.n, who) {
+		if now := h.now.Load(); now.fid == nil || b.unlockAll(o, h.n, who, now.fid) != nil {
+			b.locks.forget(h.n, who) // clunk unlocks too
+		}
+	}
+	h.close()
+}
+
+// Fsync is fsync(2) and fdatasync(2).
+func (b *bridge) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	return b.onHandle(cancel, &in.InHeader, in.Fh, func(ctx context.Context, _ *session, _ *handle, fid *client.Fid) error {
+		return fid.Fsync(ctx, in.FsyncFlags&1 != 0)
+	})
+}
+
+// Fallocate is fallocate(2). 9P cannot reserve space: the file grows, and
+// there must be room at the moment; holes and moves of data are not supported.
+func (b *bridge) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	if in.Mode&^unix.FALLOC_FL_KEEP_SIZE != 0 {
+		return fuse.Status(syscall.EOPNOTSUPP)
+	}
+	keep := in.Mode&unix.FALLOC_FL_KEEP_SIZE != 0
+	return b.onHandle(cancel, &in.InHeader, in.Fh, func(ctx context.Context, _ *session, h *handle, fid *client.Fid) error {
+		a, err := fid.Attr(ctx)
+		if err != nil || in.Offset+in.Length <= a.Size {
+			return err
+		}
+		if err = room(ctx, fid, in.Length); err != nil || keep {
+			return err
+		}
+		b.wrote(h.n)
+		return fid.SetAttr(ctx, p9srv.SetAttr{Valid: p9srv.SetSize, Size: in.Offset + in.Length})
+	})
+}
+
+// room is ENOSPC if the filesystem has fewer than n bytes left.
+func room(ctx context.Context, fid *client.Fid, n uint64) error {
+	st, err := fid.Statfs(ctx)
+	if errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EOPNOTSUPP) {
+		return nil
+	}
+	if err == nil && n/max(uint64(st.BSize), 1) > st.BAvail {
+		return syscall.ENOSPC
+	}
+	return err
+}

@@ -1,0 +1,215 @@
+package fusemount
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"bazil/p9srv"
+	"bazil/p9srv/client"
+)
+
+// handle is an open file or directory. It pins its inode.
+//
+// When the connection was lost, use opens the file again by its path, if it
+// still is the same file, and takes its locks again. Where that fails, the
+// handle's requests get the error of then: ESTALE if the file is gone, EIO if
+// somebody else got its locks, and that for good.
+type handle struct {
+	b      *bridge
+	n      *inode
+	flags  uint32 // of open(2), to open it again with
+	stream bool   // never cached; reads may wait
+
+	now atomic.Pointer[opened]
+
+	turn chan struct{} // holds one token; who has it may change the rest
+	dead error         // its locks were lost
+	both opened        // see other
+	list listing       // of a directory
+}
+
+// opened is a handle's fid in one session, or why it has none.
+type opened struct {
+	sess *session
+	fid  *client.Fid
+	err  error
+}
+
+// openFlags are those of open(2) that the server gets: O_SYNC becomes fsync
+// requests of the kernel, O_DIRECT is the kernel's business too.
+const openFlags = syscall.O_ACCMODE | syscall.O_APPEND | syscall.O_TRUNC | syscall.O_DIRECTORY | syscall.O_CREAT | syscall.O_EXCL
+
+// newHandle makes the handle of a file whose fid was just opened, and pins n.
+func (b *bridge) newHandle(s *session, n *inode, fid *client.Fid, flags uint32) *handle {
+	h := &handle{b: b, n: n, flags: flags &^ (syscall.O_TRUNC | syscall.O_CREAT | syscall.O_EXCL),
+		stream: fid.QID().Version == 0 && fid.QID().Type&p9srv.QTDir == 0, turn: make(chan struct{}, 1)}
+	h.now.Store(&opened{sess: s, fid: fid})
+	b.inodes.pin(n, s)
+	return h
+}
+
+// take gets the handle's turn, give returns it.
+func (h *handle) take(ctx context.Context) error {
+	select {
+	case h.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (h *handle) give() { <-h.turn }
+
+// use is the handle's fid in s.
+func (h *handle) use(ctx context.Context, s *session) (*client.Fid, error) {
+	if o := h.now.Load(); o.sess == s {
+		return o.fid, o.err
+	}
+	if err := h.take(ctx); err != nil {
+		return nil, err
+	}
+	defer h.give()
+	if o := h.now.Load(); o.sess == s {
+		return o.fid, o.err
+	}
+	o := opened{sess: s, err: h.dead}
+	if o.err == nil {
+		o.fid, o.err = h.reopen(ctx, s)
+	}
+	var errno syscall.Errno
+	if o.err != nil && !errors.As(o.err, &errno) {
+		return nil, o.err // a lost connection, an interrupt: try again
+	}
+	h.now.Store(&o)
+	return o.fid, o.err
+}
+
+// reopen opens the file in a new session.
+func (h *handle) reopen(ctx context.Context, s *session) (*client.Fid, error) {
+	fid, err := h.openAgain(ctx, s, h.flags)
+	if err == nil {
+		err = h.relock(ctx, s, fid)
+	}
+	if err == nil {
+		return fid, nil
+	}
+	h.b.log.Warn("fusemount: an open file could not be opened again", "inode", h.n.path, "err", err)
+	if fid != nil {
+		h.b.clunk(fid)
+	}
+	if errors.Is(err, errLockLost) {
+		h.dead = syscall.EIO
+		return nil, h.dead
+	}
+	return nil, err
+}
+
+// openAgain walks to the file and opens it.
+func (h *handle) openAgain(ctx context.Context, s *session, flags uint32) (*client.Fid, error) {
+	fid, err := h.b.clone(ctx, s, h.n, h.b.link.uid)
+	if err != nil {
+		return nil, err
+	}
+	if err = fid.Open(ctx, flags); err != nil {
+		h.b.clunk(fid)
+		return nil, err
+	}
+	return fid, nil
+}
+
+// other is a fid of the file that reads and writes and does not append. Two
+// things need it: the kernel writes mapped pages back through any open file
+// that can write, also one that appends; and flock(2) takes an exclusive lock
+// of a file that is only open for reading.
+func (h *handle) other(ctx context.Context, s *session) (*client.Fid, error) {
+	if err := h.take(ctx); err != nil {
+		return nil, err
+	}
+	defer h.give()
+	return h.otherInTurn(ctx, s)
+}
+
+// otherInTurn is other for those who have the handle's turn.
+func (h *handle) otherInTurn(ctx context.Context, s *session) (*client.Fid, error) {
+	if h.both.sess == s {
+		return h.both.fid, nil
+	}
+	fid, err := h.openAgain(ctx, s, syscall.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	h.both = opened{sess: s, fid: fid}
+	return fid, nil
+}
+
+// close clunks what the handle has; no request uses it any more.
+func (h *handle) close() {
+	for _, o := range []*opened{h.now.Load(), &h.both} {
+		if o.fid != nil {
+			h.b.clunk(o.fid)
+		}
+	}
+	h.b.inodes.unpin(h.n)
+}
+
+// handles numbers the open files for the kernel.
+type handles struct {
+	mu   sync.Mutex // guards the rest
+	next uint64
+	open map[uint64]*handle
+}
+
+func newHandles() *handles { return &handles{open: make(map[uint64]*handle)} }
+
+func (t *handles) add(h *handle) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.next++
+	t.open[t.next] = h
+	return t.next
+}
+
+func (t *handles) get(fh uint64) *handle {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open[fh]
+}
+
+func (t *handles) remove(fh uint64) *handle {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.open[fh]
+	delete(t.open, fh)
+	return h
+}
+
+func (t *handles) all() []*handle {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]*handle, 0, len(t.open))
+	for _, h := range t.open {
+		list = append(list, h)
+	}
+	return list
+}
+
+// restore opens the open files again over a new session, so that files that
+// are renamed or removed later are still the same, and locks are ours before
+// anybody asks.
+func (b *bridge) restore(ctx context.Context, s *session) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	var under sync.WaitGroup
+	defer under.Wait()
+	slots := make(chan struct{}, maxRestores)
+	for _, h := range b.handles.all() {
+		slots <- struct{}{}
+		under.Go(func() {
+			h.use(ctx, s) //nolint:errcheck // the handle keeps its error
+			<-slots
+		})
+	}
+}

@@ -1,0 +1,62 @@
+package fusemount
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/hanwen/go-fuse/v2/posixtest"
+)
+
+// posixSkips are the tests of posixtest that skip by themselves where a
+// filesystem lacks what they test, with the reason.
+var posixSkips = map[string]string{
+	"Tmpfile": "9P cannot make a file without a name",
+}
+
+// posixWrong are the tests that no filesystem can pass.
+var posixWrong = map[string]string{
+	"FcntlFlockLocksFile": "it wants a process to be kept out by its own record lock, which fcntl(2) rules out",
+}
+
+func TestPosix(t *testing.T) {
+	s, dir := mounted(t, Options{})
+	large := inMemory(t, s)
+	names := make([]string, 0, len(posixtest.All))
+	for name := range posixtest.All {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			if why := posixWrong[name]; why != "" {
+				t.Skip(why)
+			}
+			t.Cleanup(func() {
+				if why, skips := posixSkips[name]; t.Skipped() != skips {
+					t.Errorf("skipped: %v, known reason: %q", t.Skipped(), why)
+				}
+			})
+			sub := filepath.Join(dir, name)
+			if name == "XAttrLarge" {
+				sub = filepath.Join(dir, large)
+			}
+			check(t, os.MkdirAll(sub, 0o755))
+			posixtest.All[name](t, sub)
+		})
+	}
+}
+
+// inMemory makes the entry "memory" of the served tree lead to a folder in
+// memory: the values of ext4 are too small for XAttrLarge.
+func inMemory(t *testing.T, s *served) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "fusemount")
+	if err != nil {
+		t.Skip("no folder in memory for large attributes: ", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s.disk.aside.Store(&dir)
+	return asideName
+}
