@@ -96,6 +96,9 @@ func (c *content) pendingChunks(fn func(store.ID)) {
 	}
 }
 
+// splitter finds the boundaries of chunks; it has no state of its own.
+func (c *content) splitter() *store.Splitter { return c.env.splitter }
+
 // lock takes one of the locks that may be held during I/O.
 func lock(ctx context.Context, l chan struct{}) error {
 	select {

@@ -15,13 +15,15 @@ import (
 // bound on unsaved bytes, the goroutines that seal and read ahead, and the
 // opened extent chunks.
 type contentEnv struct {
-	chunks *store.Chunks
-	sealer *store.Sealer
-	reader *store.Reader
-	budget *dirtyBudget
-	pool   *sealPool
-	nodes  *nodeCache
-	zeros  []byte // never written to
+	chunks   *store.Chunks
+	sealer   *store.Sealer
+	reader   *store.Reader
+	splitter *store.Splitter // without state, shared by all
+	budget   *dirtyBudget
+	pool     *sealPool
+	nodes    *nodeCache
+	blocks   sync.Pool // of *[blockSize]byte
+	zeros    []byte    // never written to
 
 	ctx    context.Context // ends with close; reading ahead stops
 	cancel context.CancelFunc
@@ -42,15 +44,17 @@ func newEnv(chunks *store.Chunks, sealer *store.Sealer, reader *store.Reader, di
 		dirtyLimit = defaultDirtyLimit
 	}
 	e := &contentEnv{
-		chunks: chunks,
-		sealer: sealer,
-		reader: reader,
-		budget: newDirtyBudget(dirtyLimit),
-		pool:   newSealPool(),
-		nodes:  newNodeCache(nodeCacheBytes),
-		zeros:  make([]byte, smallMax),
-		aheads: make(chan struct{}, 4*runtime.GOMAXPROCS(0)),
+		chunks:   chunks,
+		sealer:   sealer,
+		reader:   reader,
+		splitter: sealer.NewSplitter(),
+		budget:   newDirtyBudget(dirtyLimit),
+		pool:     newSealPool(),
+		nodes:    newNodeCache(nodeCacheBytes),
+		zeros:    make([]byte, smallMax),
+		aheads:   make(chan struct{}, 4*runtime.GOMAXPROCS(0)),
 	}
+	e.blocks.New = func() any { return new([blockSize]byte) }
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
 }
@@ -95,14 +99,20 @@ func (e *contentEnv) background(fn func(ctx context.Context)) bool {
 	return true
 }
 
-// seal stores plain as a chunk. A data chunk of zeros is not stored: it has
-// the zero pointer. buf is scratch memory, returned for the next call.
+// sealData stores plain as a data chunk, or not at all if it is nothing but
+// zeros: then the pointer is zero. buf is scratch memory, returned for the
+// next call.
+func (e *contentEnv) sealData(ctx context.Context, plain, buf []byte) (store.Pointer, []byte, error) {
+	if allZero(plain) {
+		return store.Pointer{}, buf, ctx.Err()
+	}
+	return e.seal(ctx, store.ChunkData, plain, buf)
+}
+
+// seal stores plain as a chunk.
 func (e *contentEnv) seal(ctx context.Context, t store.ChunkType, plain, buf []byte) (store.Pointer, []byte, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Pointer{}, buf, err
-	}
-	if t == store.ChunkData && allZero(plain) {
-		return store.Pointer{}, buf, nil
 	}
 	p, sealed, err := e.sealer.Seal(buf[:0], t, plain)
 	if err != nil {

@@ -90,11 +90,11 @@ func cmpErr(a, b error) error {
 	return b
 }
 
-// readFrozen fills p with bytes of the layer being flushed or what is below.
-func (c *content) readFrozen(ctx context.Context, p []byte, off int64) error {
+// readLayer fills p with bytes of l or what is below it.
+func (c *content) readLayer(ctx context.Context, l *dirtyLayer, p []byte, off int64) error {
 	c.mu.RLock()
 	g := gatherer{c: c, p: p, off: off}
-	g.layer(c.frozen, off, off+int64(len(p)))
+	g.layer(l, off, off+int64(len(p)))
 	base := c.base
 	c.mu.RUnlock()
 	return g.fill(ctx, base)

@@ -26,12 +26,16 @@ func newStored(env *contentEnv, b Body) (*stored, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", syscall.EIO, err)
 	}
+	return storedFrom(env, info), nil
+}
+
+func storedFrom(env *contentEnv, info bodyInfo) *stored {
 	s := &stored{bodyInfo: info, env: env, bytes: []byte(info.inline)}
 	if info.form == formChunk {
 		x := extent{n: info.size, ptr: info.ptr}
 		s.root.Store(&extentNode{root: true, hi: math.MaxInt64, extents: []extent{x}, count: 1, alloc: x.n})
 	}
-	return s, nil
+	return s
 }
 
 // readAt fills p with the bytes at off, zeros past the end.

@@ -151,8 +151,9 @@ func (c *content) sealPiece(ctx context.Context, p *streamPiece, buf []byte) []b
 	c.mu.RUnlock()
 	var ptr store.Pointer
 	var err error
+	defer c.env.chunks.Hold()()
 	if !dropped {
-		ptr, buf, err = c.env.seal(ctx, store.ChunkData, data, buf)
+		ptr, buf, err = c.env.sealData(ctx, data, buf)
 	}
 	c.mu.Lock()
 	gone := err == nil || p.dropped
@@ -199,7 +200,9 @@ func (c *content) cut(ctx context.Context) {
 			return
 		}
 		if !s.whole() {
-			c.loadPrefix(ctx, l)
+			if c.loadPrefix(ctx, l) != nil {
+				return // the next write, or the flush, goes on
+			}
 			continue
 		}
 		n := c.splitter().Next(s.buf, false)

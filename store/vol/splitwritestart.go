@@ -37,6 +37,7 @@ func (c *content) loadPrefix(ctx context.Context, l *dirtyLayer) error {
 // layer had of them is theirs no longer.
 func (c *content) prepend(l *dirtyLayer, buf []byte, start int64) {
 	s := &l.stream
+	c.fragments = 0
 	if len(buf) == 0 {
 		s.start = s.off
 		return

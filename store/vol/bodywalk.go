@@ -1,0 +1,83 @@
+package vol
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"bazil/store"
+)
+
+// walkChunks calls fn for the ID of each chunk that a body needs, manifests
+// (extent chunks) before what they lead to; some may come more than once.
+// Only this device's chunks are looked at: manifests that are not here, whose
+// chunks are therefore unknown, are returned as missing. A damaged manifest
+// and fn's errors end the walk.
+func walkChunks(ctx context.Context, chunks *store.Chunks, sealer *store.Sealer, body Body, fn func(id store.ID, manifest bool) error) (missing []store.ID, err error) {
+	info, err := body.parse()
+	if err != nil {
+		return nil, err
+	}
+	w := &chunkWalk{ctx: ctx, chunks: chunks, sealer: sealer, fn: fn}
+	switch info.form {
+	case formChunk:
+		err = fn(info.ptr.ID, false)
+	case formExtents:
+		err = w.node(extentRef{count: -1, alloc: info.allocated, ptr: info.ptr}, info.level, 0, true)
+	}
+	return w.missing, err
+}
+
+type chunkWalk struct {
+	ctx     context.Context
+	chunks  *store.Chunks
+	sealer  *store.Sealer
+	fn      func(id store.ID, manifest bool) error
+	missing []store.ID
+	sealed  []byte // scratch
+}
+
+func (w *chunkWalk) node(r extentRef, level int, lo int64, root bool) error {
+	if err := w.fn(r.ptr.ID, true); err != nil {
+		return err
+	}
+	n, err := w.open(r, level, lo, root)
+	if errors.Is(err, store.ErrNotFound) {
+		w.missing = append(w.missing, r.ptr.ID)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for i := range n.extents {
+		if err := w.fn(n.extents[i].ptr.ID, false); err != nil {
+			return err
+		}
+	}
+	for i := range n.children {
+		clo, _ := partBounds(level, lo, int(n.children[i].index))
+		if err := w.node(n.children[i].extentRef, level-1, clo, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *chunkWalk) open(r extentRef, level int, lo int64, root bool) (*extentNode, error) {
+	var err error
+	if w.sealed, err = w.chunks.Get(w.ctx, r.ptr.ID, w.sealed[:0]); err != nil {
+		return nil, fmt.Errorf("extent chunk %v: %w", r.ptr.ID, err)
+	}
+	plain, err := w.sealer.Open(nil, r.ptr, store.ChunkExtents, w.sealed)
+	if err != nil {
+		return nil, fmt.Errorf("extent chunk %v: %w", r.ptr.ID, err)
+	}
+	n, err := decodeExtentNode(plain, level, lo, root)
+	if err != nil {
+		return nil, fmt.Errorf("extent chunk %v: %w", r.ptr.ID, err)
+	}
+	if n.alloc != r.alloc || r.count >= 0 && n.count != r.count {
+		return nil, fmt.Errorf("extent chunk %v: %w: its parent states other counts", r.ptr.ID, ErrBody)
+	}
+	return n, nil
+}

@@ -1,0 +1,207 @@
+package vol
+
+import (
+	"context"
+	"math"
+
+	"bazil/store"
+)
+
+// What is added to a large file between two flushes may be stored as it is,
+// rather than with the unfinished chunk that it continues, as long as it is
+// little and has not been done often: a log that is flushed with every line
+// would else be stored again and again. The chunks are put right when one is
+// finished, and at the latest by settle.
+const (
+	fragmentMax  = 64 << 10 // bytes
+	fragmentsMax = 32
+)
+
+// Flush makes what was written before it began, or before the freeze that
+// came before it, part of the chunk store and returns the body of the file as
+// it was then. The chunks are durable after the next Sync of the store. After
+// an error nothing is lost, and Flush may be called again.
+func (c *content) Flush(ctx context.Context) (Body, error) {
+	if err := lock(ctx, c.flushing); err != nil {
+		return "", err
+	}
+	defer unlock(c.flushing)
+	c.freeze()
+	c.mu.Lock()
+	f, base, bad := c.frozen, c.base, c.bad
+	if c.live == nil {
+		c.failure = nil // what failed is in f, and is tried again now
+	}
+	c.mu.Unlock()
+	if bad != nil {
+		return "", bad
+	}
+	if f == nil {
+		return base.encode(), nil
+	}
+	info, root, err := c.sealLayer(ctx, f, base)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.env.budget.refuse(err)
+		}
+		return "", err
+	}
+	return info.encode(), c.install(f, info, root)
+}
+
+// install makes what became of the frozen layer the stored form.
+func (c *content) install(f *dirtyLayer, info bodyInfo, root *extentNode) error {
+	s := storedFrom(c.env, info)
+	if root != nil {
+		s.root.Store(root)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bad != nil {
+		return c.bad
+	}
+	c.release(f)
+	c.base, c.frozen = s, nil
+	if c.live == nil {
+		c.clean.Store(s)
+	}
+	return nil
+}
+
+// sealLayer stores what the frozen layer f has and returns the body of the
+// file with it. It may be called again after an error.
+func (c *content) sealLayer(ctx context.Context, f *dirtyLayer, base *stored) (bodyInfo, *extentNode, error) {
+	if f.size <= smallMax {
+		info, err := c.sealSmall(ctx, f)
+		return info, nil, err
+	}
+	if err := c.cutFrozen(ctx, f, base); err != nil {
+		return bodyInfo{}, nil, err
+	}
+	c.coverInline(f, base)
+	if err := c.sealBlocks(ctx, f, base); err != nil {
+		return bodyInfo{}, nil, err
+	}
+	if err := c.awaitPieces(ctx, f); err != nil {
+		return bodyInfo{}, nil, err
+	}
+	limit := f.limit
+	if limit >= base.size {
+		limit = math.MaxInt64
+	}
+	return rewriteExtents(ctx, base, limit, f.edits(), f.size)
+}
+
+// sealSmall stores a file that is inline or one chunk, as a whole.
+func (c *content) sealSmall(ctx context.Context, f *dirtyLayer) (bodyInfo, error) {
+	if f.size == 0 {
+		return bodyInfo{form: formHole}, nil
+	}
+	plain := make([]byte, f.size)
+	if err := c.readLayer(ctx, f, plain, 0); err != nil {
+		return bodyInfo{}, err
+	}
+	info := bodyInfo{form: formInline, size: f.size, allocated: f.size}
+	if f.size <= inlineMax {
+		info.inline = string(plain)
+		return info, nil
+	}
+	info.form = formChunk
+	g := newSealGroup(c.env.pool, 1)
+	err := g.run(ctx, func(ctx context.Context, buf []byte) (_ []byte, err error) {
+		info.ptr, buf, err = c.env.seal(ctx, store.ChunkData, plain, buf)
+		return buf, err
+	})
+	if werr := g.wait(); err == nil {
+		err = werr
+	}
+	return info, err
+}
+
+// cutFrozen makes pieces of the stream of f and has them sealed.
+func (c *content) cutFrozen(ctx context.Context, f *dirtyLayer, base *stored) error {
+	c.mu.RLock()
+	s, settling, fragments := f.stream, c.settling, c.fragments
+	c.mu.RUnlock()
+	if !s.dirty() && !settling {
+		return nil
+	}
+	fragment := !settling && !s.whole() && base.form == formExtents &&
+		len(s.buf) <= fragmentMax && fragments < fragmentsMax
+	if !fragment && !s.whole() {
+		if err := c.loadPrefix(ctx, f); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	var ps []*streamPiece
+	if fragment {
+		ps = append(ps, f.stream.take(len(f.stream.buf)))
+		f.pieces = append(f.pieces, ps...)
+		c.fragments++
+	} else {
+		ps = c.cutAll(f)
+		c.fragments, c.settling = 0, false
+	}
+	c.mu.Unlock()
+	c.submit(ps...)
+	return nil
+}
+
+// coverInline makes the bytes of an inline base, which grew too large for
+// that, dirty.
+func (c *content) coverInline(f *dirtyLayer, base *stored) {
+	if base.form != formInline {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	end := min(base.size, f.limit)
+	if len(f.pieces) > 0 {
+		end = min(end, f.pieces[0].off)
+	}
+	b := f.blocks[0]
+	if b != nil && b.sealed {
+		return
+	}
+	var grown int64
+	pos := 0
+	if b != nil {
+		for _, r := range append([]byteRange(nil), b.ranges...) {
+			if hi := min(r.lo, int(end)); pos < hi {
+				grown += f.writeBlocks(base.bytes[pos:hi], int64(pos))
+			}
+			pos = r.hi
+		}
+	}
+	if pos < int(end) {
+		grown += f.writeBlocks(base.bytes[pos:end], int64(pos))
+	}
+	c.dirty.Add(grown)
+	c.env.budget.force(grown)
+}
+
+// awaitPieces waits until all pieces of f are sealed.
+func (c *content) awaitPieces(ctx context.Context, f *dirtyLayer) error {
+	c.submit(f.pieces...)
+	for _, p := range f.pieces {
+		c.mu.RLock()
+		done := p.done
+		c.mu.RUnlock()
+		if done == nil {
+			continue
+		}
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		c.mu.RLock()
+		err := p.err
+		c.mu.RUnlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
