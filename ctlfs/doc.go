@@ -15,7 +15,7 @@
 //	/n/bazil/ctl/log
 //	/n/bazil/ctl/peers/NAME/{ctl,status,pubkey}
 //	/n/bazil/ctl/sharing/NAME
-//	/n/bazil/ctl/volumes/NAME/{ctl,status,log}
+//	/n/bazil/ctl/volumes/NAME/{ctl,status,log,conflicts/...}
 //	/n/bazil/ctl/exports/NAME/{ctl,status}
 //
 // # DESCRIPTION
@@ -81,6 +81,9 @@
 //
 // peers has a directory for each peer, called by its name, or by its public
 // key if it was given none. It is found under its key as well.
+//
+// conflicts has, at the path of each name with several versions, a directory
+// with a file for each version and info, which has a record for each.
 //
 // # COMMANDS
 //
@@ -194,6 +197,18 @@
 //	volume storage remove VOLUME BACKEND
 //
 // Take a place away again.
+//
+//	conflicts [VOLUME]
+//
+// List the names that have several versions, of one volume or of all.
+// Each version is a record: where it is, the replica that made it, its size and
+// time, and the file below volumes/NAME/conflicts that has its bytes.
+//
+//	resolve VOLUME PATH keep mine|theirs|newest|FILE|REPLICA
+//
+// End a conflict: keep one version of a name and forget the others.
+// mine is the version that the tree shows, theirs the one other; newest is the
+// one that was changed last; FILE and REPLICA are as conflicts tells them.
 //
 //	export add NAME DIAL [volume=VOLUME[/DIR]] [owner=UID:GID] [conns=N] [ro] [noctl] [insecure]
 //

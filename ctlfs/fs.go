@@ -57,6 +57,25 @@ type Keyed interface{ PublicKey() string }
 // Logs is true.
 type Logged interface{ Logs(event Record) bool }
 
+// Conflicted is an Object with a directory of conflicts.
+type Conflicted interface {
+	Conflicts(ctx context.Context) ([]Conflict, error)
+}
+
+// Conflict is a name that has several versions.
+type Conflict struct {
+	Path     string // slash-separated, from the volume's root
+	Versions []ConflictVersion
+}
+
+// ConflictVersion is one of them.
+type ConflictVersion struct {
+	File string // its name in the directory of the conflict
+	Info Record
+	Size int64
+	Open func(ctx context.Context) (p9srv.File, error) // nil: it has no bytes to read
+}
+
 // Options is what an FS shows and does.
 type Options struct {
 	Handlers map[string]Handler // by Verb.Name, for every verb but help

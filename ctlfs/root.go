@@ -58,6 +58,9 @@ func (d *dir) object(k Kind, o Object) *dir {
 		if o, ok := o.(Logged); ok {
 			entries = append(entries, entry{"log", func() p9srv.Node { return d.log(o.Logs) }})
 		}
+		if o, ok := o.(Conflicted); ok {
+			entries = append(entries, entry{"conflicts", func() p9srv.Node { return d.conflicts(o) }})
+		}
 		return entries, nil
 	}
 	return d.sub(o.Name(), list)

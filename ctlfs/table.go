@@ -145,6 +145,22 @@ var table = []Verb{
 		Example: "volume storage remove myfiles peerkey:8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f",
 	},
 	{
+		Name: "conflicts", Args: []Arg{{Name: "volume", Kind: KindVolume, Form: Optional}},
+		Help: "List the names that have several versions, of one volume or of all.",
+		Detail: "Each version is a record: where it is, the replica that made it, its size and\n" +
+			"time, and the file below volumes/NAME/conflicts that has its bytes.",
+		Example: "conflicts myfiles",
+	},
+	{
+		Name: "resolve",
+		Args: []Arg{argVolume, {Name: "path", Kind: KindPath}, {Name: "keep", Words: []string{"keep"}},
+			{Name: "which", Label: "mine|theirs|newest|FILE|REPLICA"}},
+		Help: "End a conflict: keep one version of a name and forget the others.",
+		Detail: "mine is the version that the tree shows, theirs the one other; newest is the\n" +
+			"one that was changed last; FILE and REPLICA are as conflicts tells them.",
+		Example: "resolve myfiles docs/plan.txt keep newest",
+	},
+	{
 		Name: "export add",
 		Args: []Arg{{Name: "name", Kind: KindNew}, {Name: "dial", Kind: KindDial},
 			{Name: "volume", Kind: KindVolume, Form: Option, Label: "VOLUME[/DIR]"},
