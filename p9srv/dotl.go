@@ -16,7 +16,7 @@ func lopen(r *request) error {
 		return err
 	}
 	defer f.put()
-	if _, err := r.open(f, flags); err != nil {
+	if err := r.open(f, flags, false); err != nil {
 		return err
 	}
 	r.out = put32(AppendQID(r.out, f.node.QID()), 0)
@@ -24,27 +24,47 @@ func lopen(r *request) error {
 }
 
 // open opens the node of f.
-func (r *request) open(f *fid, flags uint32) (*openFile, error) {
+func (r *request) open(f *fid, flags uint32, rclose bool) error {
 	if f.file.Load() != nil || f.attr != nil {
-		return nil, errOpen
+		return errOpen
 	}
 	flags &^= openCreate | openExcl
-	isDir := f.node.QID().Type&QTDir != 0
+	kind := f.node.QID().Type
+	isDir := kind&QTDir != 0
 	switch {
 	case isDir && (flags&openAccess != 0 || flags&openTrunc != 0):
-		return nil, syscall.EISDIR
+		return syscall.EISDIR
 	case !isDir && flags&openDirectory != 0:
-		return nil, syscall.ENOTDIR
+		return syscall.ENOTDIR
+	}
+	o, err := r.openNode(f, kind, flags)
+	if err != nil {
+		return err
+	}
+	o.remove = rclose
+	if err := r.setFile(f, o); err != nil {
+		o.close(r.c)
+		return err
+	}
+	return nil
+}
+
+// openNode opens the node of f as its append-only and exclusive-use bits say.
+func (r *request) openNode(f *fid, kind QIDType, flags uint32) (*openFile, error) {
+	if kind&QTAppend != 0 {
+		flags = flags&^openTrunc | openAppend
+	}
+	var claim openFile
+	if err := r.c.claim(f.node.Node, &claim); err != nil {
+		return nil, err
 	}
 	file, err := f.node.Open(&r.ctx, flags)
 	if err != nil {
+		r.c.unclaim(&claim)
 		return nil, err
 	}
 	o := newOpenFile(file, flags)
-	if err := r.setFile(f, o); err != nil {
-		file.Close()
-		return nil, err
-	}
+	o.sole, o.claimed = claim.sole, claim.claimed
 	return o, nil
 }
 
@@ -67,14 +87,15 @@ func lcreate(r *request) error {
 	}
 	o := newOpenFile(file, flags)
 	r.out = put32(AppendQID(r.out, node.QID()), 0)
-	return r.created(num, f, node, o)
+	return r.created(num, f, node, o, name)
 }
 
 // created puts the fid of a new open file in the place of its directory's.
-func (r *request) created(num uint32, dir *fid, node Node, o *openFile) error {
+func (r *request) created(num uint32, dir *fid, node Node, o *openFile, name string) error {
 	at := dir.at
-	at.depth++
+	at.depth, at.name = at.depth+1, name
 	f := newFid(r.c, newNodeRef(node), at)
+	f.setDir(r.sess.dialect, dir.node, f.node)
 	f.file.Store(o)
 	if err := r.replace(num, dir, f); err != nil {
 		o.remove = false

@@ -61,24 +61,11 @@ func interrupted(err error) bool {
 // strerror is Linux's text for n, which clients of 9P2000 map back to a
 // number: v9fs by the whole of it, 9pfuse by a part.
 func strerror(n syscall.Errno) string {
-	if s, ok := errorTexts[n]; ok {
-		return s
-	}
 	s := []byte(n.Error())
 	if len(s) > 1 && s[0] >= 'a' && s[0] <= 'z' {
 		s[0] -= 'a' - 'A'
 	}
 	return string(s)
-}
-
-// errorTexts are those that Go's table, with its first letter made large,
-// would not give as v9fs and 9pfuse compare them.
-var errorTexts = map[syscall.Errno]string{
-	syscall.ESTALE:     "Stale NFS file handle",
-	syscall.EOPNOTSUPP: "Operation not supported",
-	syscall.EDEADLK:    "Resource deadlock avoided",
-	syscall.EIO:        "Input/output error",
-	syscall.EXDEV:      "Invalid cross-device link",
 }
 
 // errTagInUse refuses a request whose tag is that of one not answered yet.

@@ -13,6 +13,7 @@ type fid struct {
 	refs atomic.Int32 // the table's and those of the requests at work
 	conn *conn
 	node *nodeRef
+	dir  *nodeRef // in 9P2000 and .u: where node was found; nil: unknown
 	at   place
 	file atomic.Pointer[openFile] // nil until opened
 	attr *xattr                   // not nil: an extended attribute, see xattr.go
@@ -25,6 +26,7 @@ type place struct {
 	user  User
 	root  uint64 // QID path of the attached directory
 	depth int    // walked steps below it
+	name  string // the last of them
 }
 
 // nodeRef is a Node that several fids share; the last one releases it.
@@ -58,7 +60,9 @@ type openFile struct {
 	dir     DirReader // not nil: an open directory
 	read    bool
 	write   bool
-	remove  bool        // when the fid is clunked
+	remove  bool   // when the fid is clunked
+	claimed uint64 // QID path of a file for exclusive use, if sole
+	sole    bool
 	pause   atomic.Bool // the next read of a stream gives 0 bytes
 	listing *listing    // of a directory in 9P2000
 }
@@ -85,6 +89,9 @@ func newOpenFile(file File, flags uint32) *openFile {
 	if s, ok := file.(Stream); ok {
 		o.stream = s.IsStream()
 	}
+	if o.dir != nil {
+		o.listing = newListing()
+	}
 	return o
 }
 
@@ -93,6 +100,17 @@ func newFid(c *conn, ref *nodeRef, at place) *fid {
 	f := &fid{conn: c, node: ref, at: at}
 	f.refs.Store(1)
 	return f
+}
+
+// setDir notes where node was found, in the dialects that need it.
+func (f *fid) setDir(d dialect, dir, node *nodeRef) {
+	if f.dir != nil {
+		f.dir.drop()
+		f.dir = nil
+	}
+	if d != dialectL && f.at.name != "" && node != dir {
+		f.dir = dir.hold()
+	}
 }
 
 // put gives up a reference; the last one closes the file.
@@ -106,7 +124,7 @@ func (f *fid) put() error {
 	}
 	o := f.file.Load()
 	if o != nil {
-		err = o.Close()
+		err = o.close(f.conn)
 	}
 	if f.node != nil {
 		if o != nil && o.remove {
@@ -115,6 +133,9 @@ func (f *fid) put() error {
 			}
 		}
 		f.node.drop()
+	}
+	if f.dir != nil {
+		f.dir.drop()
 	}
 	return err
 }
@@ -160,14 +181,9 @@ func (r *request) take(num uint32) (*fid, error) {
 	return f, nil
 }
 
-// commit says that the request takes effect now: it will be answered.
+// commit says that the request takes effect now: it will be answered. c.mu
+// is held.
 func (r *request) commit() error {
-	r.c.mu.Lock()
-	defer r.c.mu.Unlock()
-	return r.commitLocked()
-}
-
-func (r *request) commitLocked() error {
 	if r.abandoned || r.sess.closed {
 		return errAbandoned
 	}
@@ -185,7 +201,7 @@ func (r *request) install(num uint32, f *fid) error {
 	if len(r.sess.fids) >= r.c.srv.maxFids() {
 		return syscall.EMFILE
 	}
-	if err := r.commitLocked(); err != nil {
+	if err := r.commit(); err != nil {
 		return err
 	}
 	r.sess.fids[num] = f
@@ -199,7 +215,7 @@ func (r *request) replace(num uint32, old, f *fid) error {
 	if r.sess.fids[num] != old {
 		return syscall.EBADF
 	}
-	if err := r.commitLocked(); err != nil {
+	if err := r.commit(); err != nil {
 		return err
 	}
 	r.sess.fids[num] = f

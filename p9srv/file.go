@@ -26,7 +26,7 @@ func (r *request) setFile(f *fid, o *openFile) error {
 	if f.file.Load() != nil {
 		return errOpen
 	}
-	if err := r.commitLocked(); err != nil {
+	if err := r.commit(); err != nil {
 		return err
 	}
 	f.file.Store(o)

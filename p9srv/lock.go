@@ -8,8 +8,57 @@ import (
 // LockTable holds the POSIX record locks of a tree's files, by the Path of
 // their QID. The zero value is ready.
 type LockTable struct {
-	mu    sync.Mutex // guards files
+	mu    sync.Mutex // guards what follows
 	files map[uint64][]heldLock
+	sole  map[uint64]bool // files for exclusive use that are open
+}
+
+// claim takes a file for exclusive use; false: it is taken.
+func (t *LockTable) claim(file uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sole[file] {
+		return false
+	}
+	if t.sole == nil {
+		t.sole = make(map[uint64]bool)
+	}
+	t.sole[file] = true
+	return true
+}
+
+func (t *LockTable) unclaim(file uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.sole, file)
+}
+
+// claim takes the file of n for the opened o alone, if it is one for
+// exclusive use.
+func (c *conn) claim(n Node, o *openFile) error {
+	q := n.QID()
+	if q.Type&QTExcl == 0 {
+		return nil
+	}
+	if !c.srv.locks().claim(q.Path) {
+		return syscall.EBUSY
+	}
+	o.sole, o.claimed = true, q.Path
+	return nil
+}
+
+// unclaim lets others open the file of o.
+func (c *conn) unclaim(o *openFile) {
+	if o.sole {
+		c.srv.locks().unclaim(o.claimed)
+	}
+}
+
+// close closes the file and gives up its exclusive use.
+func (o *openFile) close(c *conn) error {
+	err := o.Close()
+	c.unclaim(o)
+	return err
 }
 
 // lockOwner is whose locks do not conflict: a process at a client.

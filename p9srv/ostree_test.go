@@ -1,6 +1,7 @@
 package p9srv_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -15,27 +16,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// osTree serves a folder of the operating system.
-type osTree struct{ dir string }
+// osTree serves a folder of the operating system. A file whose name ends in
+// ".stream" gives a line per read, and then waits.
+type osTree struct {
+	dir   string
+	flags bool // keep the append-only and exclusive-use bits, in an xattr
+}
 
 func (t osTree) Attach(_ context.Context, _ p9srv.User, aname string) (p9srv.Node, error) {
 	fd, err := unix.Open(filepath.Join(t.dir, aname), unix.O_PATH|unix.O_CLOEXEC, 0)
-	return newOSNode(fd, err)
+	return newOSNode(fd, t.flags, err)
 }
 
 // osNode holds a file by a descriptor of O_PATH, so that it stays the same
 // file wherever it moves.
 type osNode struct {
-	fd  int
-	st  unix.Stat_t
-	sub bool
+	fd    int
+	st    unix.Stat_t
+	flags bool
+	name  string // as walked to
 }
 
-func newOSNode(fd int, err error) (p9srv.Node, error) {
+func newOSNode(fd int, flags bool, err error) (p9srv.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &osNode{fd: fd}
+	n := &osNode{fd: fd, flags: flags}
 	if err := unix.Fstat(fd, &n.st); err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -75,7 +81,23 @@ func (n *osNode) QID() p9srv.QID {
 	if unix.Fstat(n.fd, &st) != nil {
 		st = n.st
 	}
-	return osQID(&st)
+	q := osQID(&st)
+	if n.flags && st.Mode&unix.S_IFMT == unix.S_IFREG {
+		var b [1]byte
+		if size, _ := unix.Getxattr(n.path(), flagsXattr, b[:]); size == 1 {
+			q.Type |= p9srv.QIDType(b[0])
+		}
+	}
+	return q
+}
+
+const flagsXattr = "user.p9flags"
+
+func (n *osNode) SetFlags(_ context.Context, bits p9srv.QIDType) error {
+	if !n.flags {
+		return syscall.EOPNOTSUPP
+	}
+	return unix.Setxattr(n.path(), flagsXattr, []byte{byte(bits)}, 0)
 }
 
 func (n *osNode) Release() { unix.Close(n.fd) }
@@ -91,7 +113,12 @@ func (n *osNode) Attr(context.Context) (p9srv.Attr, error) {
 }
 
 func (n *osNode) Walk(_ context.Context, name string) (p9srv.Node, error) {
-	return newOSNode(unix.Openat(n.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0))
+	fd, err := unix.Openat(n.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	k, err := newOSNode(fd, n.flags, err)
+	if err == nil {
+		k.(interface{ node() *osNode }).node().name = name
+	}
+	return k, err
 }
 
 func (n *osNode) Open(_ context.Context, flags uint32) (p9srv.File, error) {
@@ -107,7 +134,26 @@ func (n *osNode) file(fd int) p9srv.File {
 	if n.st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return &osDir{f}
 	}
+	if strings.HasSuffix(n.name, ".stream") {
+		return &osStream{f, bufio.NewReader(f.f)}
+	}
 	return f
+}
+
+// osStream is an open file that gives events.
+type osStream struct {
+	*osFile
+	r *bufio.Reader
+}
+
+func (s *osStream) IsStream() bool { return true }
+
+func (s *osStream) ReadAt(ctx context.Context, p []byte, _ int64) (int, error) {
+	if line, err := s.r.ReadBytes('\n'); err == nil {
+		return copy(p, line), nil
+	}
+	<-ctx.Done()
+	return 0, ctx.Err()
 }
 
 func (n *osNode) Create(ctx context.Context, name string, flags, mode, gid uint32) (p9srv.Node, p9srv.File, error) {
@@ -337,4 +383,4 @@ func dirent(d *unix.Dirent, name string) p9srv.Dirent {
 }
 
 // tempTree makes an empty folder to serve.
-func tempTree(t testing.TB) osTree { return osTree{t.TempDir()} }
+func tempTree(t testing.TB) osTree { return osTree{dir: t.TempDir()} }

@@ -5,11 +5,12 @@ import (
 	"syscall"
 )
 
-// The cookies behind "." and ".."; those of a tree lie between 1 and
-// cookieDot-1, and 0 is the start.
+// The cookies behind "." and "..", which a tree must not use itself. They
+// are positive in a signed number, as Linux wants them, and not the last one,
+// which filesystems like for the end.
 const (
-	cookieDot    = 1<<63 - 2
-	cookieDotDot = 1<<63 - 1
+	cookieDot    = 1<<63 - 3
+	cookieDotDot = 1<<63 - 2
 )
 
 // direntSize is what an entry takes beside its name: qid[13] offset[8]

@@ -88,11 +88,15 @@ func (r *request) fail(err error) {
 	}
 }
 
-// seal sets the reply's size.
+// seal sets the reply's size. One that is too long becomes an error.
 func (r *request) seal() {
 	n := len(r.out)
 	for _, p := range r.data {
 		n += len(p)
+	}
+	if n > int(r.sess.msize) {
+		r.fail(syscall.EMSGSIZE)
+		n = len(r.out)
 	}
 	binary.LittleEndian.PutUint32(r.out, uint32(n))
 }

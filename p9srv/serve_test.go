@@ -3,7 +3,9 @@ package p9srv_test
 import (
 	"context"
 	"net"
+	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"bazil/p9srv"
@@ -53,4 +55,10 @@ func attach(t testing.TB, path string) (*client.Conn, *client.Fid) {
 		t.Fatal(err)
 	}
 	return c, root
+}
+
+// TestMain makes files with the modes that are asked for.
+func TestMain(m *testing.M) {
+	syscall.Umask(0)
+	os.Exit(m.Run())
 }

@@ -20,12 +20,14 @@ type Server struct {
 	MaxRequests  int           // requests of one connection at work at once; 0: 256
 	MaxFids      int           // fids of one connection; 0: 65536
 	WriteTimeout time.Duration // how long a client may leave replies unread before its connection is ended; 0: for ever
+	Users        UserNames     // names in 9P2000; nil: the system's
 	Locks        *LockTable    // shared with other servers of the same tree; nil: its own
 	Log          *slog.Logger  // nil: silent
 
 	lastConn atomic.Uint64
 	watch    watchdog
 	ownLocks LockTable
+	names    systemNames
 }
 
 // Bounds of the message size.
@@ -62,6 +64,13 @@ func (s *Server) locks() *LockTable {
 		return &s.ownLocks
 	}
 	return s.Locks
+}
+
+func (s *Server) users() UserNames {
+	if s.Users == nil {
+		return &s.names
+	}
+	return s.Users
 }
 
 func (s *Server) log() *slog.Logger {

@@ -226,7 +226,7 @@ func attach(r *request) error {
 		f.put()
 		return err
 	}
-	r.out = AppendQID(r.out, qid)
+	r.out = AppendQID(r.out, plainQID(qid, r.sess.dialect))
 	return nil
 }
 

@@ -157,7 +157,8 @@ type Stream interface {
 type DirReader interface {
 	// ReadDir calls yield for the entries behind the cookie off (0: from the
 	// start, listed anew) until yield returns false. "." and ".." are the
-	// server's to add. Cookies stay right while entries come and go.
+	// server's to add. Cookies stay right while entries come and go; they are
+	// not 0, 1<<63-3, 1<<63-2 or anything above 1<<63-1.
 	ReadDir(ctx context.Context, off uint64, yield func(Dirent) bool) error
 }
 
@@ -222,6 +223,14 @@ type Statfser interface {
 // Syncer is a Node that can be made durable without being open.
 type Syncer interface {
 	Sync(ctx context.Context) error
+}
+
+// Flagger is a Node that keeps the append-only and exclusive-use bits of
+// 9P2000; its QID has them in its Type. The server appends to the one and
+// opens the other only once at a time.
+type Flagger interface {
+	// SetFlags sets QTAppend and QTExcl as they stand in bits.
+	SetFlags(ctx context.Context, bits QIDType) error
 }
 
 // Error is an error for a client: its text in 9P2000, its number in

@@ -20,9 +20,13 @@ func walk(r *request) error {
 	}
 	defer f.put()
 	r.out = put16(r.out, 0)
-	node, at, n, err := r.steps(f, count)
+	to := newFid(r.c, f.node.hold(), f.at)
+	if f.dir != nil {
+		to.dir = f.dir.hold()
+	}
+	n, err := r.steps(to, count)
 	if n < count {
-		node.drop()
+		to.put()
 		if n == 0 {
 			return err
 		}
@@ -30,31 +34,31 @@ func walk(r *request) error {
 		return nil
 	}
 	r.setWalked(n)
-	return r.arrive(num, newNum, f, newFid(r.c, node, at))
+	return r.arrive(num, newNum, f, to)
 }
 
 // setWalked notes in the reply how many names were walked.
 func (r *request) setWalked(n int) { r.out[HeaderSize], r.out[HeaderSize+1] = byte(n), byte(n>>8) }
 
-// steps walks count names from f, adds their qids to the reply, and says
-// where it came to, how many names that were, and what ended it. The node is
-// the caller's.
-func (r *request) steps(f *fid, count int) (node *nodeRef, at place, n int, err error) {
-	node, at = f.node.hold(), f.at
+// steps walks f, which nobody else knows yet, along count names and adds
+// their qids to the reply. It says how many names that were, and what ended
+// it.
+func (r *request) steps(f *fid, count int) (n int, err error) {
 	for ; n < count; n++ {
 		name := r.in.StringBytes()
 		if r.in.Bad() {
-			return node, at, 0, syscall.EINVAL
+			return 0, syscall.EINVAL
 		}
-		next, err := r.step(node, &at, name)
+		next, err := r.step(f.node, &f.at, name)
 		if err != nil {
-			return node, at, n, err
+			return n, err
 		}
-		node.drop()
-		node = next
-		r.out = AppendQID(r.out, node.QID())
+		f.setDir(r.sess.dialect, f.node, next)
+		f.node.drop()
+		f.node = next
+		r.out = r.putQID(r.out, next.Node)
 	}
-	return node, at, n, nil
+	return n, nil
 }
 
 // step walks one name.
@@ -64,7 +68,8 @@ func (r *request) step(node *nodeRef, at *place, name []byte) (*nodeRef, error) 
 		return nil, syscall.ENOTDIR
 	}
 	up := string(name) == ".."
-	if up && (at.depth == 0 || qid.Path == at.root) {
+	if up && (at.depth <= 0 || qid.Path == at.root) {
+		at.depth, at.name = 0, ""
 		return node.hold(), nil
 	}
 	if !up {
@@ -72,14 +77,15 @@ func (r *request) step(node *nodeRef, at *place, name []byte) (*nodeRef, error) 
 			return nil, err
 		}
 	}
-	next, err := node.Walk(&r.ctx, string(name))
+	s := string(name)
+	next, err := node.Walk(&r.ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	if up {
-		at.depth--
+		at.depth, at.name = at.depth-1, ""
 	} else {
-		at.depth++
+		at.depth, at.name = at.depth+1, s
 	}
 	return newNodeRef(next), nil
 }
@@ -122,18 +128,8 @@ func checkWalkName(name []byte) error {
 // newName takes the name of an entry to be made, moved or removed.
 func (r *request) newName() (string, error) {
 	name := r.in.StringBytes()
-	switch {
-	case r.in.Bad():
-		return "", syscall.EINVAL
-	case len(name) == 0:
-		return "", syscall.ENOENT
-	case string(name) == ".", string(name) == "..":
+	if r.in.Bad() {
 		return "", syscall.EINVAL
 	}
-	if err := checkWalkName(name); err == syscall.ENOENT {
-		return "", syscall.EINVAL
-	} else if err != nil {
-		return "", err
-	}
-	return string(name), nil
+	return checkNewName(name)
 }
