@@ -1,6 +1,7 @@
 package p9srv
 
 import (
+	"strings"
 	"syscall"
 	"time"
 )
@@ -18,9 +19,12 @@ const (
 var dialectNames = [...]string{dialectNone: "unknown", dialectPlain: "9P2000", dialectU: "9P2000.u", dialectL: "9P2000.L"}
 
 // dialectOf finds the dialect to answer a client with that asks for version.
+// What follows a dialect and a period is an extension of it, which we do not
+// know, as version(5) says; but 9P2000 itself has no others than ours.
 func dialectOf(version string) dialect {
 	for d := dialectL; d > dialectNone; d-- {
-		if version == dialectNames[d] {
+		rest, ok := strings.CutPrefix(version, dialectNames[d])
+		if ok && (rest == "" || rest[0] == '.' && d != dialectPlain) {
 			return d
 		}
 	}
