@@ -52,7 +52,7 @@ func TestHugelgupf(t *testing.T) {
 	if a.Size != uint64(len(data)) || a.Mode != p9.FileMode(syscall.S_IFREG|0o600) {
 		t.Errorf("%+v", a)
 	}
-	if _, err := f.(p9.File).StatFS(); err != nil {
+	if _, err := f.StatFS(); err != nil {
 		t.Error(err)
 	}
 	check(t, f.Close())

@@ -378,3 +378,26 @@ func readMsg(t testing.TB, c net.Conn) []byte {
 	}
 	return msg
 }
+
+// tell sends a message of 9P2000.L.
+func tell(t testing.TB, c net.Conn, text string) {
+	t.Helper()
+	msg, err := encodeMsg(text, "9P2000.L")
+	if err == nil {
+		_, err = c.Write(msg)
+	}
+	if err != nil {
+		t.Fatal(text, ": ", err)
+	}
+}
+
+// say sends a message of 9P2000.L and expects that reply next.
+func say(t testing.TB, c net.Conn, text, reply string) map[string]string {
+	t.Helper()
+	tell(t, c, text)
+	name, values, err := decodeMsg(readMsg(t, c), "9P2000.L")
+	if err != nil || name != reply {
+		t.Fatal(text, ": ", name, " ", values, " ", err)
+	}
+	return values
+}
