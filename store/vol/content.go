@@ -44,7 +44,7 @@ type content struct {
 	streamAt  int64 // where a sequence of writes would go on while live is nil
 	failure   error // of sealing in the background, not yet told to anyone
 	fragments int   // pieces at the end that were stored before their chunk was finished
-	settling  bool  // the next flush is to do away with them
+	settling  bool  // the flushes until there is no layer left do away with them
 }
 
 // newContent does no I/O; a malformed body makes all operations fail with EIO.
@@ -70,7 +70,7 @@ func (c *content) Dirty() int64 { return c.dirty.Load() }
 func (c *content) Changed() bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.live != nil || c.frozen != nil || c.settling
+	return c.live != nil || c.frozen != nil || c.settling && c.fragments > 0
 }
 
 // Allocated is about how many bytes of the file are stored or in memory
@@ -225,7 +225,8 @@ func (c *content) put(p []byte, off int64) (grown int64) {
 	case end > last:
 		grown += s.append(p[last-off:])
 		if len(l.blocks) > 0 {
-			grown += l.absorb()
+			freed, _ := l.forgetBlocks(last, end) // older than p
+			grown += l.absorb() - freed
 		}
 	}
 	if end > c.size.Load() {
@@ -285,7 +286,7 @@ func (c *content) freeze() {
 	if c.frozen != nil || c.bad != nil {
 		return
 	}
-	if c.live == nil && c.settling {
+	if c.live == nil && c.settling && c.fragments > 0 {
 		c.touch()
 	}
 	l := c.live
@@ -298,13 +299,14 @@ func (c *content) freeze() {
 		c.streamAt = l.size // what came out of order has settled
 	}
 	c.frozen, c.live = l, nil
+	c.failure = nil // the flush tries again, and tells
 }
 
 // settle asks for the next flush to store the end of the file as if it had
 // been written in one go.
 func (c *content) settle() {
 	c.mu.Lock()
-	c.settling = c.fragments > 0
+	c.settling = c.fragments > 0 || c.live != nil || c.frozen != nil
 	c.mu.Unlock()
 }
 

@@ -15,7 +15,7 @@ import (
 // bound on unsaved bytes, the goroutines that seal and read ahead, and the
 // opened extent chunks.
 type contentEnv struct {
-	chunks   *store.Chunks
+	chunks   chunkStore
 	sealer   *store.Sealer
 	reader   *store.Reader
 	splitter *store.Splitter // without state, shared by all
@@ -34,12 +34,19 @@ type contentEnv struct {
 	wg     sync.WaitGroup
 }
 
+// chunkStore is what contents need of a store.Chunks.
+type chunkStore interface {
+	Put(ctx context.Context, id store.ID, sealed []byte) (isNew bool, err error)
+	Has(id store.ID) bool
+	Hold() (release func())
+}
+
 // defaultDirtyLimit is the bound on a volume's unsaved bytes.
 const defaultDirtyLimit = 128 << 20
 
 // newEnv returns an env that holds no goroutines until it is started; a
 // dirtyLimit of 0 stands for defaultDirtyLimit.
-func newEnv(chunks *store.Chunks, sealer *store.Sealer, reader *store.Reader, dirtyLimit int64) *contentEnv {
+func newEnv(chunks chunkStore, sealer *store.Sealer, reader *store.Reader, dirtyLimit int64) *contentEnv {
 	if dirtyLimit <= 0 {
 		dirtyLimit = defaultDirtyLimit
 	}

@@ -27,12 +27,9 @@ func (c *content) Flush(ctx context.Context) (Body, error) {
 	}
 	defer unlock(c.flushing)
 	c.freeze()
-	c.mu.Lock()
+	c.mu.RLock()
 	f, base, bad := c.frozen, c.base, c.bad
-	if c.live == nil {
-		c.failure = nil // what failed is in f, and is tried again now
-	}
-	c.mu.Unlock()
+	c.mu.RUnlock()
 	if bad != nil {
 		return "", bad
 	}
@@ -63,6 +60,7 @@ func (c *content) install(f *dirtyLayer, info bodyInfo, root *extentNode) error 
 	c.release(f)
 	c.base, c.frozen = s, nil
 	if c.live == nil {
+		c.settling = false
 		c.clean.Store(s)
 	}
 	return nil
@@ -123,7 +121,7 @@ func (c *content) cutFrozen(ctx context.Context, f *dirtyLayer, base *stored) er
 	c.mu.RLock()
 	s, settling, fragments := f.stream, c.settling, c.fragments
 	c.mu.RUnlock()
-	if !s.dirty() && !settling {
+	if !s.dirty() && !(settling && fragments > 0) {
 		return nil
 	}
 	fragment := !settling && !s.whole() && base.form == formExtents &&
@@ -141,7 +139,7 @@ func (c *content) cutFrozen(ctx context.Context, f *dirtyLayer, base *stored) er
 		c.fragments++
 	} else {
 		ps = c.cutAll(f)
-		c.fragments, c.settling = 0, false
+		c.fragments = 0
 	}
 	c.mu.Unlock()
 	c.submit(ps...)
@@ -185,23 +183,29 @@ func (c *content) coverInline(f *dirtyLayer, base *stored) {
 func (c *content) awaitPieces(ctx context.Context, f *dirtyLayer) error {
 	c.submit(f.pieces...)
 	for _, p := range f.pieces {
-		c.mu.RLock()
-		done := p.done
-		c.mu.RUnlock()
-		if done == nil {
-			continue
+		err := c.await(ctx, p)
+		if err != nil && ctx.Err() == nil {
+			c.submit(p) // what failed may have begun long ago
+			err = c.await(ctx, p)
 		}
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		c.mu.RLock()
-		err := p.err
-		c.mu.RUnlock()
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// await waits for the end of what submit began.
+func (c *content) await(ctx context.Context, p *streamPiece) error {
+	c.mu.RLock()
+	done := p.done
+	c.mu.RUnlock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return p.err
 }

@@ -135,6 +135,12 @@ func (l *dirtyLayer) pieceAt(off int64) int {
 	return sort.Search(len(l.pieces), func(i int) bool { return l.pieces[i].end() > off })
 }
 
+// holds tells whether p is one of the pieces.
+func (l *dirtyLayer) holds(p *streamPiece) bool {
+	i := l.pieceAt(p.off)
+	return i < len(l.pieces) && l.pieces[i] == p
+}
+
 // cutPieces takes what is at off and beyond out of the pieces and returns
 // those that are gone as a whole.
 func (l *dirtyLayer) cutPieces(off int64) (gone []*streamPiece) {

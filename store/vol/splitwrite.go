@@ -162,11 +162,13 @@ func (c *content) sealPiece(ctx context.Context, p *streamPiece, buf []byte) []b
 		c.dirty.Add(-p.charge)
 	} else {
 		p.state, p.err = pieceFailed, err
-		c.failure = err
+		if c.live != nil && c.live.holds(p) {
+			c.failure = err // else the flush that waits for it tells
+		}
 	}
+	c.env.budget.sealed(p.charge, gone)
 	close(p.done)
 	c.mu.Unlock()
-	c.env.budget.sealed(p.charge, gone)
 	if !gone {
 		c.env.budget.refuse(err)
 	}
