@@ -9,7 +9,7 @@ import (
 // flushGrace is how long an Rflush waits for a request to end whose context
 // was cancelled. Then the client hears that it is gone; what the
 // request still does is undone or forgotten when it ends.
-const flushGrace = 5 * time.Millisecond
+const flushGrace = 3 * time.Millisecond
 
 // errLater ends a Tflush that is answered when the other request ended.
 var errLater = errors.New("answered later")
