@@ -1,41 +1,30 @@
 package merge
 
-// Meeting joins the names of one directory here with those of a peer's
-// directory.
+// Meeting joins the names of one directory here with those of a peer's.
 type Meeting struct {
-	mine, theirs View
-	base         Context // what need not stand in an entry afterwards
-}
-
-// NewMeeting prepares the joining of a peer's directory with view theirs.
-// whole says that all its names are joined, in one transaction with
-// Dir.Apply; otherwise only some are and the Dir stays as it is.
-func NewMeeting(mine, theirs View, whole bool) Meeting {
-	m := Meeting{mine: mine, theirs: theirs, base: mine.Names}
-	if whole {
-		m.base = m.base.Join(theirs.Ctx)
-	}
-	return m
+	Mine, Theirs View
+	// Final: the directory is finished (Dir.Finish) in the same transaction.
+	Final bool
 }
 
 // Join returns what becomes of a name that is a here and b there (the zero
-// Entry where there is none), its Ctx trimmed. changed: versions, times or
-// settings are not as in a; then they are stored, and whoever asks this
-// replica must learn of it (Dir.Learn). Where changed is false nothing has
-// to be stored.
-func (m Meeting) Join(a, b Entry) (e Entry, changed bool) {
-	if a.SameVersions(b) {
-		return m.trimmed(a), false
+// Entry where there is none). changed: its versions, times or settings are
+// not as in a. store: they are not, or its context is not, and e is to be
+// stored. e's Ctx is trimmed to what the directory does not have.
+func (m Meeting) Join(a, b Entry) (e Entry, changed, store bool) {
+	aCtx, bCtx := m.Mine.Ctx.Join(a.Ctx), m.Theirs.Ctx.Join(b.Ctx)
+	e = a
+	if !a.SameVersions(b) {
+		e = Join(a, aCtx, b, bCtx)
+		changed = !e.SameVersions(a)
 	}
-	aCtx, bCtx := m.mine.Names.Join(a.Ctx), m.theirs.Names.Join(b.Ctx)
-	e = Join(a, aCtx, b, bCtx)
-	if e.SameVersions(a) {
-		return m.trimmed(a), false
+	if !changed && aCtx.Covers(b.Ctx) {
+		return a, false, false
 	}
-	return m.trimmed(e), true
-}
-
-func (m Meeting) trimmed(e Entry) Entry {
-	e.Ctx = e.Ctx.Without(m.base)
-	return e
+	base := m.Mine.Ctx
+	if m.Final {
+		base = base.Join(m.Theirs.Ctx)
+	}
+	e.Ctx = aCtx.Join(bCtx).Without(base)
+	return e, changed, true
 }

@@ -1,0 +1,6 @@
+//go:build race
+
+package merge
+
+// raceDetector says whether this test was built with -race.
+const raceDetector = true

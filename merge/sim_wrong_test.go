@@ -1,0 +1,63 @@
+package merge
+
+import "slices"
+
+// join is Meeting.Join, or what it would be with a mistake in it.
+func (w *world) join(m Meeting, mine, theirs Entry) (e Entry, changed, store bool) {
+	e, changed, store = m.Join(mine, theirs)
+	bCtx := m.Theirs.Ctx.Join(theirs.Ctx)
+	aCtx := m.Mine.Ctx.Join(mine.Ctx)
+	switch {
+	case w.wrong == splitAliases:
+		e.Versions = splitJoin(mine.Versions, aCtx, theirs.Versions, bCtx)
+	case w.wrong == joinUnites:
+		e, _ = e.Settle()
+	case w.wrong == dropAliases:
+		e = dropEqual(e)
+	case w.wrong == attrRegister:
+		e.Attrs = registerJoin(e, mine.Attrs, theirs.Attrs)
+	case w.wrong == theirContext && len(mine.Versions) == 0:
+		e.Ctx = theirs.Ctx
+	case w.wrong == ghostsNotCopied && !changed:
+		return mine, false, false
+	}
+	differs := !e.SameVersions(mine)
+	return e, changed || differs, store || differs
+}
+
+// splitJoin keeps each dot of a version for itself.
+func splitJoin(a []Version, aCtx Context, b []Version, bCtx Context) []Version {
+	all := groupVersions(slices.Concat(a, b))
+	isDead := func(d Dot, vs []Version, ctx Context) bool {
+		return ctx.Has(d) && !slices.ContainsFunc(vs, func(v Version) bool { return v.Holds(d) })
+	}
+	for i := range all {
+		all[i].Dots = slices.DeleteFunc(slices.Clone(all[i].Dots), func(d Dot) bool {
+			return isDead(d, a, aCtx) || isDead(d, b, bCtx)
+		})
+	}
+	all = slices.DeleteFunc(all, func(v Version) bool { return len(v.Dots) == 0 })
+	sortVersions(all)
+	return all
+}
+
+// dropEqual keeps of equal versions one, under its own dots.
+func dropEqual(e Entry) Entry {
+	var out []Version
+	for _, v := range e.Versions {
+		if !slices.ContainsFunc(out, func(o Version) bool { return o.SameContent(&v) }) {
+			out = append(out, v)
+		}
+	}
+	e.Versions = out
+	return e
+}
+
+// registerJoin is a last-writer-wins register that an absent name has not.
+func registerJoin(e Entry, a, b []Attr) []Attr {
+	all := slices.Concat(a, b)
+	if len(e.Versions) == 0 || len(all) == 0 {
+		return nil
+	}
+	return []Attr{slices.MaxFunc(all, func(x, y Attr) int { return x.Stamp.Compare(y.Stamp) })}
+}
