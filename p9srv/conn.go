@@ -23,12 +23,13 @@ type conn struct {
 	wg     sync.WaitGroup // the goroutines of this connection
 	ticked uint64         // the watchdog's: turn when it last looked
 
-	mu      sync.Mutex // guards what follows, all fid tables and the requests' flags
-	sess    *session
+	sess    atomic.Pointer[session]
+	working atomic.Int32 // requests that run beside the holder, abandoned ones too; set under mu
+
+	mu      sync.Mutex          // guards what follows, all fid tables and the requests' flags
 	tags    map[uint16]*request // requests not answered that run beside the holder or wait in backlog
 	backlog []*request          // came when the connection was full
 	waiting int                 // bytes charged to the backlog
-	working int                 // requests that run beside the holder, abandoned ones too
 	held    int                 // bytes charged to them
 	flushed []*request          // with flushes that wait until a deadline
 	closed  bool
@@ -42,7 +43,7 @@ func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
 		tags: make(map[uint16]*request),
 		room: make(chan struct{}, 1),
 	}
-	c.sess = newSession(c, dialectNone, firstMsize)
+	c.sess.Store(newSession(c, dialectNone, firstMsize))
 	c.in.start(nc)
 	c.out.start(nc, s.WriteTimeout)
 	return c
@@ -61,7 +62,7 @@ func (c *conn) end(err error) {
 	}
 	clear(c.tags)
 	c.flushed = nil
-	fids := c.sess.close()
+	fids := c.sess.Load().close()
 	c.mu.Unlock()
 	c.in.stop()
 	releaseAll(fids)
@@ -97,7 +98,7 @@ func (c *conn) next() (*request, error) {
 
 // receive reads one message.
 func (c *conn) receive() (*request, error) {
-	sess := c.session()
+	sess := c.sess.Load()
 	msg, own, err := c.in.next(sess.msize)
 	if err != nil {
 		return nil, err
@@ -110,12 +111,6 @@ func (c *conn) receive() (*request, error) {
 	return r, nil
 }
 
-func (c *conn) session() *session {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sess
-}
-
 // Limits of one connection beside those of the Server.
 const (
 	maxBacklog      = 4096             // requests
@@ -126,21 +121,21 @@ const (
 
 // maxUnread is how many bytes of replies may wait for the client to read
 // them before no more requests are taken.
-func (c *conn) maxUnread() int { return 1<<20 + int(c.session().msize) }
+func (c *conn) maxUnread() int { return 1<<20 + int(c.sess.Load().msize) }
 
 // maxHeld is how many bytes the requests at work may hold together.
-func (c *conn) maxHeld() int { return 16<<20 + 4*int(c.sess.msize) }
+func (c *conn) maxHeld() int { return 16<<20 + 4*int(c.sess.Load().msize) }
 
 // full is true while no more requests may be started; mu is held.
 func (c *conn) full() bool {
-	return c.working >= c.srv.maxRequests() || c.held >= c.maxHeld()
+	return int(c.working.Load()) >= c.srv.maxRequests() || c.held >= c.maxHeld()
 }
 
 var errStalled = errors.New("too many requests that do not end")
 
 // admit decides whether the holder runs r now. If not, r went to the backlog.
 func (c *conn) admit(r *request) (bool, error) {
-	if r.typ == Tflush || r.typ == Tversion {
+	if c.working.Load() == 0 || r.typ == Tflush || r.typ == Tversion {
 		return true, nil
 	}
 	c.mu.Lock()

@@ -23,7 +23,6 @@ type fid struct {
 
 // place is where a fid stands below its attach.
 type place struct {
-	user  User
 	root  uint64 // QID path of the attached directory
 	depth int    // walked steps below it
 	name  string // the last of them
@@ -126,14 +125,12 @@ func (f *fid) put() error {
 	if o != nil {
 		err = o.close(f.conn)
 	}
-	if f.node != nil {
-		if o != nil && o.remove {
-			if e := removeNode(f.conn.ctx, f.node.Node); err == nil {
-				err = e
-			}
+	if o != nil && o.remove {
+		if e := removeNode(f.conn.ctx, f.node.Node); err == nil {
+			err = e
 		}
-		f.node.drop()
 	}
+	f.node.drop()
 	if f.dir != nil {
 		f.dir.drop()
 	}

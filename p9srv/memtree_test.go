@@ -328,15 +328,13 @@ func (n *memNode) grow(size int64) error {
 	if n.t.limit > 0 && size > n.t.limit {
 		return syscall.ENOSPC
 	}
+	if len(n.blocks) == 0 && size > 0 {
+		n.blocks = [][]byte{make([]byte, 4096)}
+	}
+	if size > 4096 && len(n.blocks[0]) < memBlock {
+		n.blocks[0] = append(make([]byte, 0, memBlock), n.blocks[0]...)[:memBlock]
+	}
 	for int64(len(n.blocks))*memBlock < size {
-		if len(n.blocks) == 0 && size <= 4096 {
-			n.blocks = append(n.blocks, make([]byte, 4096))
-			break
-		}
-		if len(n.blocks) == 1 && len(n.blocks[0]) < memBlock {
-			n.blocks[0] = append(make([]byte, 0, memBlock), n.blocks[0]...)[:memBlock]
-			continue
-		}
 		n.blocks = append(n.blocks, make([]byte, memBlock))
 	}
 	return nil

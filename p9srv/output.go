@@ -3,6 +3,7 @@ package p9srv
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,12 +15,13 @@ type output struct {
 	vectored bool          // nc writes many slices in one system call
 	timeout  time.Duration // for the client to take something; 0: any
 
+	size atomic.Int64 // bytes in pend and being written; set under mu
+
 	mu       sync.Mutex // guards what follows
 	room     sync.Cond  // size went down, or err came
 	pend     *batch     // what is to be written next
 	spare    *batch     // empty, for when pend is being written
 	writing  bool       // somebody writes
-	size     int        // bytes in pend and being written
 	err      error      // of the first write that failed: nothing goes out any more
 	deadline time.Time  // as last set on nc
 }
@@ -65,28 +67,28 @@ func (o *output) add(head []byte, data [][]byte, free *buffer) {
 	}
 	b := o.pend
 	b.arena = append(b.arena, head...)
-	o.size += len(head)
+	n := len(head)
 	for _, p := range data {
 		b.lent = append(b.lent, lentData{len(b.arena), p})
-		o.size += len(p)
+		n += len(p)
 	}
+	o.size.Add(int64(n))
 	if free != nil {
 		b.free = append(b.free, free)
 	}
 }
 
 // large is true when it is time to write although more could be added.
-func (o *output) large() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.size >= 64<<10
-}
+func (o *output) large() bool { return o.size.Load() >= 64<<10 }
 
 // waitRoom blocks while more than limit bytes wait for the client to read.
 func (o *output) waitRoom(limit int) error {
+	if o.size.Load() <= int64(limit) {
+		return nil
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.size > limit && o.err == nil {
+	for o.size.Load() > int64(limit) && o.err == nil {
 		o.room.Wait()
 	}
 	return o.err
@@ -116,9 +118,10 @@ func (o *output) writeBatch() {
 	b.reset()
 	o.mu.Lock()
 	o.spare = b
-	o.size -= n
+	o.size.Add(int64(-n))
 	if err != nil {
 		o.fail(err)
+		o.nc.Close()
 	}
 	o.room.Broadcast()
 }

@@ -125,8 +125,8 @@ type requestContext struct {
 	parent  context.Context // for values only
 	stopped atomic.Bool
 
-	mu   sync.Mutex // guards done
-	done chan struct{}
+	mu   sync.Mutex // guards closing and replacing done
+	done atomic.Pointer[chan struct{}]
 }
 
 // Deadline is none.
@@ -145,30 +145,33 @@ func (x *requestContext) Err() error {
 
 // Done is closed when Err becomes something.
 func (x *requestContext) Done() <-chan struct{} {
+	if done := x.done.Load(); done != nil {
+		return *done
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.done == nil {
-		x.done = make(chan struct{})
-		if x.stopped.Load() {
-			close(x.done)
-		}
+	if done := x.done.Load(); done != nil {
+		return *done
 	}
-	return x.done
+	done := make(chan struct{})
+	if x.stopped.Load() {
+		close(done)
+	}
+	x.done.Store(&done)
+	return done
 }
 
 func (x *requestContext) cancel() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !x.stopped.Swap(true) && x.done != nil {
-		close(x.done)
+	if done := x.done.Load(); !x.stopped.Swap(true) && done != nil {
+		close(*done)
 	}
 }
 
 // end ends the context with its request; true: somebody may still hold it.
 func (x *requestContext) end() bool {
-	x.mu.Lock()
-	seen := x.done != nil
-	x.mu.Unlock()
+	seen := x.done.Load() != nil
 	if seen {
 		x.cancel()
 	}

@@ -55,8 +55,11 @@ func (c *conn) perform(r *request) bool {
 
 // attempt runs r unless its tag is that of another request at work.
 func (c *conn) attempt(r *request) error {
+	if c.working.Load() == 0 || r.typ == Tversion {
+		return r.run()
+	}
 	c.mu.Lock()
-	taken := c.tags[r.tag] != nil && r.typ != Tversion
+	taken := c.tags[r.tag] != nil
 	c.mu.Unlock()
 	if taken {
 		r.begin()
@@ -83,7 +86,7 @@ func (c *conn) work(r *request) {
 func (c *conn) retire(r *request) *request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.working--
+	c.working.Add(-1)
 	c.held -= r.size
 	c.freed()
 	if c.full() {
@@ -91,7 +94,7 @@ func (c *conn) retire(r *request) *request {
 	}
 	next := c.dequeue()
 	if next != nil {
-		c.working++
+		c.working.Add(1)
 		c.held += next.size
 	}
 	return next
@@ -122,7 +125,7 @@ func (c *conn) pass(turn uint64) {
 	r.passed = true
 	r.pinned = c.in.swap()
 	r.size += len(r.pinned.b)
-	c.working++
+	c.working.Add(1)
 	c.held += r.size
 	if !r.finished && c.tags[r.tag] == nil {
 		c.tags[r.tag] = r

@@ -172,11 +172,11 @@ func (c *conn) renew(r *request, s *session) {
 	}
 	clear(c.tags)
 	c.flushed = nil
-	fids := c.sess.close()
+	fids := c.sess.Load().close()
 	if s.dialect == dialectNone {
 		s.msize = firstMsize
 	}
-	c.sess = s
+	c.sess.Store(s)
 	c.awaitWork(r)
 	c.mu.Unlock()
 	releaseAll(fids)
@@ -188,11 +188,11 @@ func (c *conn) awaitWork(r *request) {
 	t := time.NewTimer(versionWait)
 	defer t.Stop()
 	for {
-		self := 0
+		self := int32(0)
 		if r.passed {
 			self = 1
 		}
-		if c.working <= self {
+		if c.working.Load() <= self {
 			return
 		}
 		c.mu.Unlock()
@@ -225,7 +225,7 @@ func attach(r *request) error {
 		return err
 	}
 	qid := node.QID()
-	f := newFid(r.c, newNodeRef(node), place{user: user, root: qid.Path})
+	f := newFid(r.c, newNodeRef(node), place{root: qid.Path})
 	if err := r.install(num, f); err != nil {
 		f.put()
 		return err
