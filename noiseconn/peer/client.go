@@ -1,0 +1,160 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"bazil/p9srv"
+)
+
+// LocalStorage is the backend every device has: its own chunks.
+const LocalStorage = "local"
+
+// Client asks one other device. It connects when it is first needed, and
+// again when a connection was lost. Its methods may be called by many
+// goroutines at once; all end with their ctx, and with an error that says in
+// the other device's words why something was refused (ErrDenied, ErrAbsent).
+type Client struct {
+	control *link   // small questions: they must not wait behind content
+	bulk    []*link // content
+
+	turn   atomic.Uint32 // counts questions to bulk
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu     sync.Mutex // guards closed, and wg.Go against Close
+	closed bool
+	wg     sync.WaitGroup // of fetches
+}
+
+// Options are a Client's settings; zero values work.
+type Options struct {
+	// Bulk is how many connections carry content, beside the one for
+	// everything else. Zero: 2.
+	Bulk int
+}
+
+// New returns a Client that connects with dial.
+func New(dial Dialer, o Options) *Client {
+	if o.Bulk <= 0 {
+		o.Bulk = 2
+	}
+	c := &Client{control: newLink(dial)}
+	for range o.Bulk {
+		c.bulk = append(c.bulk, newLink(dial))
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// Close ends the connections and all calls, and waits for its goroutines.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+	c.control.close()
+	for _, l := range c.bulk {
+		l.close()
+	}
+	c.wg.Wait()
+	return nil
+}
+
+// spawn runs fn in a goroutine that Close waits for; false: it is too late.
+func (c *Client) spawn(fn func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.wg.Go(fn)
+	}
+	return !c.closed
+}
+
+// nextBulk returns the connections for content in turn.
+func (c *Client) nextBulk() *link {
+	return c.bulk[c.turn.Add(1)%uint32(len(c.bulk))]
+}
+
+// Connect makes sure that the other device answers.
+func (c *Client) Connect(ctx context.Context) error {
+	_, _, err := c.control.session(ctx)
+	return err
+}
+
+// Volumes lists the volumes that the other device lets this one see.
+func (c *Client) Volumes(ctx context.Context) ([]string, error) { return c.list(ctx, "volumes") }
+
+// Backends lists the storage that the other device lets this one use.
+func (c *Client) Backends(ctx context.Context) ([]string, error) { return c.list(ctx, "storage") }
+
+func (c *Client) list(ctx context.Context, dir string) ([]string, error) {
+	s, _, err := c.control.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, err := s.list(ctx, dir)
+	return names, describe(err, "listing the peer's "+dir)
+}
+
+// maxListed is how many names of volumes or backends are taken.
+const maxListed = 1 << 16
+
+func (s *session) list(ctx context.Context, dir string) (names []string, err error) {
+	fid, err := s.root.Walk(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer fid.Clunk(context.WithoutCancel(ctx))
+	if err := fid.Open(ctx, syscall.O_RDONLY); err != nil {
+		return nil, err
+	}
+	for off := uint64(0); ; {
+		list, err := fid.ReadDir(ctx, off, readSize)
+		if err != nil || len(list) == 0 {
+			return names, err
+		}
+		for _, e := range list {
+			if len(names) == maxListed || e.Offset <= off {
+				return nil, lied(errors.New("a listing without end"))
+			}
+			off = e.Offset
+			names = appendListed(names, e)
+		}
+	}
+}
+
+// appendListed adds an entry's name if it can be one.
+func appendListed(names []string, e p9srv.Dirent) []string {
+	if !validName(e.Name) || e.Name == ".." {
+		return names
+	}
+	return append(names, e.Name)
+}
+
+// VolumeInfo asks what the other device's volume of that name is.
+func (c *Client) VolumeInfo(ctx context.Context, name string) (Info, error) {
+	return c.Volume(name).Info(ctx)
+}
+
+// single asks for one record of kind want and gives its body to parse.
+func (l *link) single(ctx context.Context, path []string, question []byte, want kind, parse func(body []byte) error) error {
+	n := 0
+	err := l.ask(ctx, path, question, func(k kind, body []byte) error {
+		if n++; k != want || n > 1 {
+			return unexpected(k)
+		}
+		if err := parse(body); err != nil {
+			return lied(err)
+		}
+		return nil
+	})
+	if err == nil && n == 0 {
+		err = lied(fmt.Errorf("an answer without a record of kind %q", byte(want)))
+	}
+	return err
+}

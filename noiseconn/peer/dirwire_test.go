@@ -1,0 +1,380 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"bazil/merge"
+	"bazil/store/vol"
+)
+
+// The generators make what a replica can have.
+
+func genDots(t *rapid.T, least, most int) []merge.Dot {
+	n := rapid.IntRange(least, most).Draw(t, "dots")
+	seen := map[merge.Dot]bool{}
+	for len(seen) < n {
+		seen[merge.Dot{Replica: merge.ReplicaID(rapid.Uint64Range(1, 1<<63).Draw(t, "replica")), N: rapid.Uint64Min(1).Draw(t, "n")}] = true
+	}
+	var dots []merge.Dot
+	for d := range seen {
+		dots = append(dots, d)
+	}
+	slices.SortFunc(dots, merge.Dot.Compare)
+	return dots
+}
+
+func genContext(t *rapid.T) merge.Context {
+	var c merge.Context
+	for _, d := range genDots(t, 0, 5) {
+		c = c.With(d)
+	}
+	return c
+}
+
+func genView(t *rapid.T) merge.View {
+	v := merge.View{Ctx: genContext(t), Max: genContext(t)}
+	for i := range v.Max {
+		if rapid.Bool().Draw(t, "gone") {
+			v.Gone = v.Gone.With(v.Max[i])
+		}
+	}
+	return v
+}
+
+func genStamp(t *rapid.T) merge.Stamp {
+	return merge.Stamp{Time: rapid.Int64().Draw(t, "time"), Dot: genDots(t, 1, 1)[0]}
+}
+
+func genEntry(t *rapid.T) merge.Entry {
+	e := merge.Entry{Ctx: genContext(t)}
+	for range rapid.IntRange(0, 3).Draw(t, "versions") {
+		v := merge.Version{
+			Dots: genDots(t, 1, 3), Kind: merge.Kind(rapid.IntRange(1, 6).Draw(t, "kind")),
+			Size: rapid.Int64Min(0).Draw(t, "size"), MTime: rapid.Int64().Draw(t, "mtime"), MStamp: genStamp(t),
+		}
+		if v.Kind != merge.KindDir {
+			v.Content = string(rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(t, "content"))
+		}
+		if !slices.ContainsFunc(e.Versions, func(o merge.Version) bool { return slices.ContainsFunc(o.Dots, v.Holds) }) {
+			e.Versions = append(e.Versions, v)
+		}
+	}
+	slices.SortFunc(e.Versions, func(a, b merge.Version) int { return a.Dots[0].Compare(b.Dots[0]) })
+	for range rapid.IntRange(0, 2).Draw(t, "attrs") {
+		e.Attrs = append(e.Attrs, genAttr(t))
+	}
+	slices.SortFunc(e.Attrs, func(a, b merge.Attr) int { return b.Stamp.Compare(a.Stamp) })
+	e.Attrs = slices.CompactFunc(e.Attrs, func(a, b merge.Attr) bool { return a.Stamp == b.Stamp })
+	return e
+}
+
+func genAttr(t *rapid.T) merge.Attr {
+	a := merge.Attr{
+		Stamp: genStamp(t), Dots: genDots(t, 1, 2), Mode: rapid.Uint32Range(0, 0o7777).Draw(t, "mode"),
+		UID: rapid.Uint32().Draw(t, "uid"), GID: rapid.Uint32().Draw(t, "gid"),
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "xattrs") {
+		if a.Xattrs == nil {
+			a.Xattrs = map[string][]byte{}
+		}
+		name := rapid.StringMatching(`user\.[a-z\xff]{1,5}`).Draw(t, "xattr")
+		a.Xattrs[name] = rapid.SliceOfN(rapid.Byte(), 0, 50).Draw(t, "value")
+	}
+	return a
+}
+
+func genDir(t *rapid.T) vol.DirState {
+	d := vol.DirState{Dir: rapid.Uint64().Draw(t, "dir"), Partial: rapid.Bool().Draw(t, "partial"), View: genView(t)}
+	if d.Same = rapid.Bool().Draw(t, "same"); d.Same {
+		return d
+	}
+	if rapid.Bool().Draw(t, "root") {
+		d.Root = genEntry(t)
+	}
+	names := rapid.SliceOfNDistinct(rapid.StringOfN(rapid.Rune(), 1, 20, 255), 0, 6, rapid.ID[string]).Draw(t, "names")
+	slices.Sort(names)
+	for _, name := range names {
+		if !validName(name) || name == ".." {
+			continue
+		}
+		n := vol.NamedEntry{Name: name, Entry: genEntry(t)}
+		if n.Sub = rapid.Uint64Range(0, 3).Draw(t, "sub"); n.Sub != 0 {
+			n.SubView = genView(t)
+		}
+		d.Entries = append(d.Entries, n)
+	}
+	return d
+}
+
+// send is the whole way of directories through records.
+func send(dirs []vol.DirState) (out []vol.DirState, err error) {
+	var wireBytes []byte
+	var reqs []DirRequest
+	for i := range dirs {
+		if wireBytes, err = appendHead(wireBytes, &dirs[i]); err != nil {
+			return nil, err
+		}
+		for names := dirs[i].Entries; len(names) > 0; {
+			var n int
+			if wireBytes, n, err = appendNames(wireBytes, names); err != nil {
+				return nil, err
+			}
+			names = names[n:]
+		}
+		reqs = append(reqs, DirRequest{Dir: dirs[i].Dir})
+	}
+	in := &incoming{reqs: reqs, at: -1, got: func(i int, d vol.DirState) error {
+		if i != len(out) {
+			return fmt.Errorf("directory %d in place of %d", i, len(out))
+		}
+		out = append(out, d)
+		return nil
+	}}
+	var s splitter
+	s.feed(wireBytes)
+	for {
+		k, body, ok, err := s.next()
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return out, in.end()
+		}
+		if err := in.record(k, slices.Clone(body)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func TestDirectoriesComeAsTheyWere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		dirs := make([]vol.DirState, rapid.IntRange(1, 2).Draw(t, "dirs"))
+		for i := range dirs {
+			dirs[i] = genDir(t)
+		}
+		got, err := send(dirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range dirs {
+			if a, b := printed(dirs[i]), printed(got[i]); a != b {
+				t.Fatalf("sent\n%s\ngot\n%s", a, b)
+			}
+		}
+	})
+}
+
+// printed makes nil and empty slices the same.
+func printed(d vol.DirState) string { return fmt.Sprintf("%+v", d) }
+
+func TestLargeDirectoriesGoInPieces(t *testing.T) {
+	d := vol.DirState{Dir: 7}
+	for i := range 20000 {
+		n := vol.NamedEntry{Name: fmt.Sprintf("%08d", i)}
+		n.Versions = []merge.Version{{Dots: []merge.Dot{{Replica: 5, N: uint64(i + 1)}}, Kind: merge.KindFile,
+			Content: strings.Repeat("x", i%4096), MStamp: merge.Stamp{Dot: merge.Dot{Replica: 5, N: 1}}}}
+		d.Entries = append(d.Entries, n)
+	}
+	got, err := send([]vol.DirState{d})
+	if err != nil || !reflect.DeepEqual(got[0].Entries, d.Entries) {
+		t.Error(err)
+	}
+	wireBytes, n, err := appendNames(nil, d.Entries)
+	if err != nil || n > maxNames || len(wireBytes) > 2*namesRecord {
+		t.Errorf("the first record has %d names, %d bytes, %v", n, len(wireBytes), err)
+	}
+}
+
+func TestQuestionsComeAsTheyWere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		reqs := make([]DirRequest, rapid.IntRange(1, 10).Draw(t, "reqs"))
+		size := 64
+		for i := range reqs {
+			reqs[i] = DirRequest{Dir: rapid.Uint64().Draw(t, "dir"), Known: genContext(t)}
+			size += questionSize(reqs[i])
+		}
+		q, err := appendDirs(nil, reqs)
+		if err != nil || len(q) > size {
+			t.Fatalf("%d bytes, counted as %d: %v", len(q), size, err)
+		}
+		got, err := parseDirs(q)
+		if err != nil || fmt.Sprint(got) != fmt.Sprint(reqs) {
+			t.Fatalf("%v came as %v: %v", reqs, got, err)
+		}
+	})
+}
+
+func TestBatchesOfDirectories(t *testing.T) {
+	var big merge.Context
+	for i := range merge.MaxReplicas {
+		big = append(big, merge.Dot{Replica: 1<<60 + merge.ReplicaID(i), N: 1 << 60})
+	}
+	reqs := slices.Repeat([]DirRequest{{Dir: 1<<64 - 1, Known: big}}, 5)
+	if n := batchDirs(reqs); n != 1 {
+		t.Errorf("%d of the largest requests in a question", n)
+	}
+	if q, err := appendDirs(nil, reqs[:1]); err != nil || len(q) > maxQuestion {
+		t.Errorf("the largest request takes %d bytes, %v", len(q), err)
+	}
+	if n := batchDirs(make([]DirRequest, 5000)); n != maxDirs {
+		t.Errorf("%d of the smallest requests in a question", n)
+	}
+}
+
+// Each change of a good record is refused, with a reason.
+func TestBadNames(t *testing.T) {
+	dot := merge.Dot{Replica: 5, N: 9}
+	good := func() wireNames {
+		return wireNames{
+			Replicas: []uint64{5, 6},
+			Contexts: []wireDots{nil, {0, 3, 1, 4}},
+			Names: []wireName{{
+				Name: "a", Sub: 3, View: wireView{Ctx: 1, Max: 1},
+				Entry: wireEntry{
+					Ctx:      1,
+					Versions: []wireVersion{{Dots: wireDots{0, 9}, Kind: 1, MStamp: wireStamp{Replica: 0, N: 9}}},
+					Attrs:    []wireAttr{{Stamp: wireStamp{Replica: 0, N: 9}, Dots: wireDots{0, 9}}},
+				},
+			}},
+		}
+	}
+	parse := func(w wireNames) (vol.DirState, error) {
+		body, err := wire.appendItem(nil, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d vol.DirState
+		return d, parseNames(body, &d)
+	}
+	if d, err := parse(good()); err != nil || len(d.Entries) != 0 && d.Entries[0].Versions[0].Dots[0] != dot {
+		t.Fatal(err)
+	}
+	entry := func(w *wireNames) *wireEntry { return &w.Names[0].Entry }
+	version := func(w *wireNames) *wireVersion { return &w.Names[0].Entry.Versions[0] }
+	attr := func(w *wireNames) *wireAttr { return &w.Names[0].Entry.Attrs[0] }
+	for name, change := range map[string]func(w *wireNames){
+		"no names":               func(w *wireNames) { w.Names = nil },
+		"empty name":             func(w *wireNames) { w.Names[0].Name = "" },
+		"dot":                    func(w *wireNames) { w.Names[0].Name = "." },
+		"dot dot":                func(w *wireNames) { w.Names[0].Name = ".." },
+		"slash":                  func(w *wireNames) { w.Names[0].Name = "../x" },
+		"nul":                    func(w *wireNames) { w.Names[0].Name = "a\x00" },
+		"long name":              func(w *wireNames) { w.Names[0].Name = "a" + good().Names[0].Name + byteString(255) },
+		"same name twice":        func(w *wireNames) { w.Names = append(w.Names, w.Names[0]) },
+		"unsorted":               func(w *wireNames) { w.Names = append(w.Names, w.Names[0]); w.Names[1].Name = "A" },
+		"context of nothing":     func(w *wireNames) { entry(w).Ctx = 2 },
+		"context below nothing":  func(w *wireNames) { entry(w).Ctx = -1 },
+		"view of nothing":        func(w *wireNames) { w.Names[0].View.Max = 9 },
+		"gone without a change":  func(w *wireNames) { w.Names[0].View = wireView{Gone: 1} },
+		"replica of nothing":     func(w *wireNames) { version(w).Dots = wireDots{2, 1} },
+		"replica zero":           func(w *wireNames) { w.Replicas[0] = 0 },
+		"unsorted context":       func(w *wireNames) { w.Contexts[1] = wireDots{1, 4, 0, 3} },
+		"replica twice":          func(w *wireNames) { w.Contexts[1] = wireDots{0, 3, 0, 4} },
+		"dot zero":               func(w *wireNames) { w.Contexts[1] = wireDots{0, 0} },
+		"odd dots":               func(w *wireNames) { w.Contexts[1] = wireDots{0} },
+		"version without dots":   func(w *wireNames) { version(w).Dots = nil },
+		"unknown kind":           func(w *wireNames) { version(w).Kind = 7 },
+		"no kind":                func(w *wireNames) { version(w).Kind = 0 },
+		"negative size":          func(w *wireNames) { version(w).Size = -1 },
+		"huge content":           func(w *wireNames) { version(w).Content = byteString(maxContent + 1) },
+		"directory with content": func(w *wireNames) { version(w).Kind, version(w).Content = 2, "x" },
+		"no stamp":               func(w *wireNames) { version(w).MStamp = wireStamp{} },
+		"stamp of nothing":       func(w *wireNames) { version(w).MStamp.Replica = -1 },
+		"versions share a dot":   func(w *wireNames) { shareDot(entry(w)) },
+		"versions out of order":  func(w *wireNames) { swapVersions(entry(w)) },
+		"odd mode":               func(w *wireNames) { attr(w).Mode = 0o10000 },
+		"attributes twice":       func(w *wireNames) { entry(w).Attrs = append(entry(w).Attrs, *attr(w)) },
+		"xattr without name":     func(w *wireNames) { attr(w).Xattrs = []wireXattr{{}} },
+		"xattr twice":            func(w *wireNames) { attr(w).Xattrs = []wireXattr{{Name: "u"}, {Name: "u"}} },
+		"huge xattr":             func(w *wireNames) { attr(w).Xattrs = []wireXattr{{Name: "u", Value: make([]byte, maxXattr+1)}} },
+	} {
+		w := good()
+		change(&w)
+		if _, err := parse(w); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+func shareDot(e *wireEntry) {
+	e.Versions = append(e.Versions, e.Versions[0])
+	e.Versions[1].Dots = wireDots{0, 9, 1, 1}
+	e.Versions[0].Dots = wireDots{0, 8, 0, 9}
+}
+
+func swapVersions(e *wireEntry) {
+	e.Versions = append(e.Versions, e.Versions[0])
+	e.Versions[1].Dots = wireDots{0, 8}
+}
+
+func TestBadAnswersOfPull(t *testing.T) {
+	head := func(d vol.DirState) []byte { return mustRecord(t)(appendHead(nil, &d)) }
+	names := func(s string) []byte {
+		b, _, err := appendNames(nil, []vol.NamedEntry{{Name: s}})
+		return mustRecord(t)(b, err)
+	}
+	for name, c := range map[string]struct {
+		reqs    int
+		records [][]byte
+	}{
+		"names first":       {1, [][]byte{names("a")}},
+		"nothing":           {1, nil},
+		"one missing":       {2, [][]byte{head(vol.DirState{Dir: 1})}},
+		"one more":          {1, [][]byte{head(vol.DirState{Dir: 1}), head(vol.DirState{Dir: 1})}},
+		"another one":       {1, [][]byte{head(vol.DirState{Dir: 2})}},
+		"names where same":  {1, [][]byte{head(vol.DirState{Dir: 1, Same: true}), names("a")}},
+		"names again":       {1, [][]byte{head(vol.DirState{Dir: 1}), names("b"), names("b")}},
+		"names out of turn": {1, [][]byte{head(vol.DirState{Dir: 1}), names("b"), names("a")}},
+		"a chunk":           {1, [][]byte{head(vol.DirState{Dir: 1}), endRecord(beginRecord(nil, kindChunk), 0)}},
+	} {
+		in := &incoming{reqs: slices.Repeat([]DirRequest{{Dir: 1}}, c.reqs), at: -1, got: func(int, vol.DirState) error { return nil }}
+		var s splitter
+		s.feed(slices.Concat(c.records...))
+		var err error
+		for err == nil {
+			k, body, ok, _ := s.next()
+			if !ok {
+				err = in.end()
+				break
+			}
+			err = in.record(k, body)
+		}
+		if !errors.Is(err, ErrLied) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func mustRecord(t *testing.T) func([]byte, error) []byte {
+	return func(b []byte, err error) []byte {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+}
+
+func BenchmarkNames(b *testing.B) {
+	d := vol.DirState{Dir: 7}
+	for i := range 10000 {
+		dots := []merge.Dot{{Replica: 5 << 50, N: uint64(i + 1)}}
+		st := merge.Stamp{Time: 1 << 60, Dot: dots[0]}
+		d.Entries = append(d.Entries, vol.NamedEntry{Name: fmt.Sprintf("file%08d", i), Entry: merge.Entry{
+			Versions: []merge.Version{{Dots: dots, Kind: merge.KindFile, Content: strings.Repeat("x", 80), Size: 4096, MTime: 1 << 60, MStamp: st}},
+			Attrs:    []merge.Attr{{Stamp: st, Dots: dots, Mode: 0o644}},
+		}})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := send([]vol.DirState{d}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+
+	"bazil/p9srv"
+	"bazil/p9srv/client"
+)
+
+// Dialer makes a connection to the other device, which must be one that its
+// key is known of, such as a *noiseconn.Conn.
+type Dialer func(ctx context.Context) (net.Conn, error)
+
+// The sizes of messages: an Rread carries readSize bytes, so that small
+// answers do not wait long behind large ones.
+const (
+	readSize = 128 << 10
+	msize    = readSize + 64
+)
+
+// link is a connection to the other device that is there or can be made.
+type link struct {
+	dial Dialer
+
+	turn chan struct{} // holds one token: the right to dial
+
+	mu      sync.Mutex // guards all below
+	current *session   // the last one made
+	closed  bool
+}
+
+func newLink(d Dialer) *link {
+	l := &link{dial: d, turn: make(chan struct{}, 1)}
+	l.turn <- struct{}{}
+	return l
+}
+
+// session returns the session that works, or a new one.
+func (l *link) session(ctx context.Context) (s *session, fresh bool, err error) {
+	if s, err := l.working(); s != nil || err != nil {
+		return s, false, err
+	}
+	select {
+	case <-l.turn:
+		defer func() { l.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
+	if s, err := l.working(); s != nil || err != nil {
+		return s, false, err
+	}
+	if s, err = newSession(ctx, l.dial); err != nil {
+		return nil, false, err
+	}
+	return s, true, l.install(s)
+}
+
+// working returns the session, nil if there is none that works.
+func (l *link) working() (*session, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, errClosed
+	}
+	if l.current == nil || l.current.ended() {
+		return nil, nil
+	}
+	return l.current, nil
+}
+
+// install makes s the session, in the place of one that has ended.
+func (l *link) install(s *session) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current != nil {
+		l.current.conn.Close()
+	}
+	l.current = s
+	if l.closed {
+		s.conn.Close()
+		return errClosed
+	}
+	return nil
+}
+
+// close ends the session for ever.
+func (l *link) close() {
+	l.mu.Lock()
+	s := l.current
+	l.closed = true
+	l.mu.Unlock()
+	if s != nil {
+		s.conn.Close()
+	}
+}
+
+var errClosed = errors.New("the connection to the peer was closed here")
+
+// session is one 9P connection, and its files that are open and idle.
+type session struct {
+	conn  *client.Conn
+	root  *client.Fid
+	parts *sync.Pool
+
+	mu   sync.Mutex         // guards idle
+	idle map[string][]*file // by name
+}
+
+func newSession(ctx context.Context, dial Dialer) (*session, error) {
+	nc, err := dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(ctx, nc, client.Options{Msize: msize})
+	if err != nil {
+		return nil, err
+	}
+	if c.Msize() < msize {
+		c.Close()
+		return nil, fmt.Errorf("%w: it grants messages of %d bytes only", ErrLied, c.Msize())
+	}
+	root, err := c.Attach(ctx, "", "", p9srv.NoUID)
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("attaching to the peer: %w", err)
+	}
+	return &session{conn: c, root: root, parts: newParts(), idle: map[string][]*file{}}, nil
+}
+
+func (s *session) ended() bool {
+	select {
+	case <-s.conn.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// file is an open file of the other device's tree, for one question at a time.
+type file struct {
+	fid    *client.Fid
+	number int64 // of the next question
+}
+
+// maxIdle is how many idle files of one name are kept open.
+const maxIdle = 8
+
+// lastNumber is the last question put to a file before it is opened anew.
+const lastNumber = 1 << 22
+
+// open returns an idle file of that name, or opens one.
+func (s *session) open(ctx context.Context, path []string) (*file, error) {
+	if f := s.take(path); f != nil {
+		return f, nil
+	}
+	fid, err := s.root.Walk(ctx, path...)
+	if err != nil {
+		return nil, err
+	}
+	if err := fid.Open(ctx, syscall.O_RDWR); err != nil {
+		fid.Clunk(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return &file{fid: fid}, nil
+}
+
+func (s *session) take(path []string) *file {
+	key := strings.Join(path, "/")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.idle[key]
+	if len(list) == 0 {
+		return nil
+	}
+	f := list[len(list)-1]
+	s.idle[key] = list[:len(list)-1]
+	return f
+}
+
+// put keeps a file that nothing is in flight for.
+func (s *session) put(path []string, f *file) {
+	key := strings.Join(path, "/")
+	s.mu.Lock()
+	keep := len(s.idle[key]) < maxIdle && f.number <= lastNumber
+	if keep {
+		s.idle[key] = append(s.idle[key], f)
+	}
+	s.mu.Unlock()
+	if !keep {
+		f.fid.Clunk(context.Background())
+	}
+}

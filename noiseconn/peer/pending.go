@@ -1,0 +1,42 @@
+package peer
+
+import (
+	"context"
+
+	"bazil/p9srv/client"
+)
+
+// pending is a read or write that was begun.
+type pending struct {
+	n    int
+	err  error
+	done chan struct{}
+}
+
+// begin runs one request; the next one that is begun reaches the wire behind
+// it as a rule. The other side puts those right that do not.
+func begin(run func() (int, error)) *pending {
+	p := &pending{done: make(chan struct{})}
+	started := make(chan struct{})
+	go func() {
+		defer close(p.done)
+		close(started)
+		p.n, p.err = run()
+	}()
+	<-started
+	return p
+}
+
+// wait waits for the reply.
+func (p *pending) wait() (int, error) {
+	<-p.done
+	return p.n, p.err
+}
+
+func beginRead(ctx context.Context, f *client.Fid, b []byte, off int64) *pending {
+	return begin(func() (int, error) { return f.Read1(ctx, b, off) })
+}
+
+func beginWrite(ctx context.Context, f *client.Fid, b []byte, off int64) *pending {
+	return begin(func() (int, error) { return f.WriteAt(ctx, b, off) })
+}

@@ -1,0 +1,222 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"syscall"
+)
+
+// maxWindow is how many reads of one answer are in flight at most.
+const maxWindow = 16
+
+// got takes a record of an answer. The body is valid until it returns. Its
+// error ends the question.
+type got func(k kind, body []byte) error
+
+// ask puts a question to a file of the other device and gives the records of
+// the answer to got, but for the ending one. A connection that was there
+// before and turns out to be gone is made anew, once, if nothing was got.
+func (l *link) ask(ctx context.Context, path []string, question []byte, fn got) error {
+	for {
+		s, fresh, err := l.session(ctx)
+		if err != nil {
+			return err
+		}
+		n := 0
+		err = s.ask(ctx, path, question, func(k kind, body []byte) error {
+			n++
+			return fn(k, body)
+		})
+		if err == nil || ctx.Err() != nil || fresh || n > 0 || !s.ended() || errors.Is(err, ErrLied) {
+			return err
+		}
+	}
+}
+
+func (s *session) ask(ctx context.Context, path []string, question []byte, fn got) error {
+	f, err := s.open(ctx, path)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	a := &answer{ctx: ctx, file: f, base: f.number << offsetBits, parts: s.parts, window: 1}
+	f.number++
+	err = a.put(question)
+	if err == nil {
+		err = a.records(fn)
+	}
+	if err != nil {
+		cancel() // reads behind the end are answered anyway
+	}
+	a.close()
+	cancel()
+	s.put(path, f)
+	if errors.Is(err, ErrLied) {
+		s.conn.Close()
+	}
+	return err
+}
+
+// answer is an answer as it is read: a window of reads in flight, in order.
+// They reach the other side in order too, so that none waits there for another.
+type answer struct {
+	ctx    context.Context
+	file   *file
+	base   int64
+	parts  *sync.Pool // of *part
+	window int        // how many reads may be in flight
+	flying []*part    // in the order of the answer
+	off    int64      // of the next read
+	ended  bool       // a read was short: there is nothing behind it
+	split  splitter
+	last   *part // split has its bytes
+}
+
+// part is one read.
+type part struct {
+	buf     []byte
+	pending *pending
+}
+
+// put sends the question, and the first read along with it.
+func (a *answer) put(question []byte) error {
+	w := beginWrite(a.ctx, a.file.fid, question, a.base)
+	a.fill()
+	_, err := w.wait()
+	return err
+}
+
+// fill sends reads until the window is full. It doubles with each full read,
+// so that small answers cost one.
+func (a *answer) fill() {
+	for !a.ended && len(a.flying) < a.window {
+		p := a.parts.Get().(*part)
+		p.pending = beginRead(a.ctx, a.file.fid, p.buf, a.base+a.off)
+		a.off += int64(len(p.buf))
+		a.flying = append(a.flying, p)
+	}
+}
+
+// newParts returns a pool of reads with their buffers.
+func newParts() *sync.Pool {
+	return &sync.Pool{New: func() any { return &part{buf: make([]byte, readSize)} }}
+}
+
+// close waits for the reads in flight, whose data nobody wants any more, and
+// gives back all buffers.
+func (a *answer) close() {
+	var wg sync.WaitGroup
+	for _, p := range a.flying {
+		wg.Go(func() {
+			p.pending.wait()
+			a.parts.Put(p)
+		})
+	}
+	wg.Wait()
+	a.free()
+}
+
+// free gives back the buffer that split is done with.
+func (a *answer) free() {
+	if a.last != nil {
+		a.parts.Put(a.last)
+		a.last = nil
+	}
+}
+
+// records gives the records to fn up to the ending one.
+func (a *answer) records(fn got) error {
+	for {
+		k, body, err := a.next()
+		switch {
+		case err != nil:
+			return err
+		case k == kindEnd:
+			return a.checkEnd(body)
+		case k == kindError:
+			return asLie(parseFailure(body))
+		}
+		if err := fn(k, body); err != nil {
+			return err
+		}
+	}
+}
+
+// next waits for a record.
+func (a *answer) next() (kind, []byte, error) {
+	for {
+		k, body, ok, err := a.split.next()
+		if err != nil {
+			return 0, nil, lied(err)
+		}
+		if ok {
+			return k, body, nil
+		}
+		if err := a.more(); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+// more waits for the next read and gives it to split.
+func (a *answer) more() error {
+	if a.ended {
+		return lied(io.ErrUnexpectedEOF)
+	}
+	a.free()
+	a.fill()
+	p := a.flying[0]
+	a.flying = a.flying[1:]
+	a.last = p
+	n, err := p.pending.wait()
+	if err != nil {
+		return err
+	}
+	a.ended = n < len(p.buf)
+	a.window = min(2*a.window, maxWindow)
+	a.split.feed(p.buf[:n])
+	return nil
+}
+
+// checkEnd checks that nothing stands behind the ending record.
+func (a *answer) checkEnd(body []byte) error {
+	if len(body) > 0 || !a.split.empty() {
+		return lied(errors.New("bytes behind the end of an answer"))
+	}
+	return nil
+}
+
+// lied marks err as a breach of the protocol.
+func lied(err error) error { return fmt.Errorf("%w: %w", ErrLied, err) }
+
+// asLie marks err so unless it is an answer.
+func asLie(err error) error {
+	var r *RemoteError
+	if errors.As(err, &r) {
+		return err
+	}
+	return lied(err)
+}
+
+// unexpected is the error of a record that is no answer to the question.
+func unexpected(k kind) error {
+	return lied(fmt.Errorf("a record of kind %q in an answer that has none", byte(k)))
+}
+
+// describe says what failed in words for a user.
+func describe(err error, what string) error {
+	var remote *RemoteError
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &remote), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &errno):
+		return fmt.Errorf("%s: the peer answered: %w", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

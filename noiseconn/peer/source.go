@@ -1,0 +1,198 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"bazil/store"
+	"bazil/store/vol"
+)
+
+// VolumeSource is one volume of the other device, to be pulled from.
+type VolumeSource struct {
+	client  *Client
+	name    string
+	storage *Storage
+
+	mu    sync.Mutex // guards event
+	event eventBody  // the last one
+}
+
+// Volume returns the other device's volume of that name. It asks nothing.
+func (c *Client) Volume(name string) *VolumeSource {
+	return &VolumeSource{client: c, name: name, storage: c.Storage(LocalStorage)}
+}
+
+func (v *VolumeSource) path(file string) []string { return []string{"volumes", v.name, file} }
+
+func (v *VolumeSource) describe(err error) error { return describe(err, "volume "+v.name) }
+
+// Info asks which volume it is and which replica.
+func (v *VolumeSource) Info(ctx context.Context) (in Info, err error) {
+	err = v.client.control.single(ctx, v.path("info"), nil, kindInfo, func(body []byte) (err error) {
+		in, _, err = parseInfo(body)
+		return err
+	})
+	return in, v.describe(err)
+}
+
+// Events blocks until the volume may have changed since the counter since, and
+// returns the new one. Counter 0 is answered at once, and so is the first call
+// on a connection that was made anew.
+func (v *VolumeSource) Events(ctx context.Context, since uint64) (now uint64, err error) {
+	question, err := wire.appendItem(nil, v.since(since))
+	if err != nil {
+		return 0, err
+	}
+	err = v.client.control.single(ctx, v.path("events"), question, kindEvent, func(body []byte) error {
+		var e eventBody
+		if err := wire.decode("event", body, &e); err != nil {
+			return err
+		}
+		v.seen(e)
+		now = e.Counter
+		return nil
+	})
+	return now, v.describe(err)
+}
+
+func (v *VolumeSource) since(counter uint64) eventBody {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if counter == 0 {
+		return eventBody{}
+	}
+	return eventBody{Counter: counter, Epoch: v.event.Epoch}
+}
+
+func (v *VolumeSource) seen(e eventBody) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.event = e
+}
+
+// Chunks asks the other device's own storage; see Storage.Chunks.
+func (v *VolumeSource) Chunks(ctx context.Context, ids []store.ID, got func(i int, sealed []byte) error) error {
+	return v.storage.Chunks(ctx, ids, got)
+}
+
+// Fetch asks the other device's own storage; see Storage.Fetch.
+func (v *VolumeSource) Fetch(ctx context.Context, id store.ID) ([]byte, error) {
+	return v.storage.Fetch(ctx, id)
+}
+
+// Dirs asks for the states of directories, any number of them. got gets each
+// once, in order, with its place in reqs; its error ends the call. What it
+// gets is checked as far as that is possible without knowing the volume:
+// names, versions and contexts have the right form and are bounded.
+func (v *VolumeSource) Dirs(ctx context.Context, reqs []DirRequest, got func(i int, d vol.DirState) error) error {
+	for first := 0; first < len(reqs); {
+		n := batchDirs(reqs[first:])
+		batch := reqs[first : first+n]
+		err := v.dirs(ctx, batch, func(i int, d vol.DirState) error { return got(first+i, d) })
+		if err != nil {
+			return v.describe(err)
+		}
+		first += n
+	}
+	return nil
+}
+
+// batchDirs is how many of reqs fit one question.
+func batchDirs(reqs []DirRequest) int {
+	size := 64
+	for i, r := range reqs {
+		if size += questionSize(r); i == maxDirs || i > 0 && size > maxQuestion {
+			return i
+		}
+	}
+	return len(reqs)
+}
+
+func (v *VolumeSource) dirs(ctx context.Context, reqs []DirRequest, got func(int, vol.DirState) error) error {
+	question, err := appendDirs(nil, reqs)
+	if err != nil {
+		return err
+	}
+	in := &incoming{reqs: reqs, got: got, at: -1}
+	if err := v.client.control.ask(ctx, v.path("pull"), question, in.record); err != nil {
+		return err
+	}
+	return in.end()
+}
+
+// maxDirBytes is how long the records of one directory may be together.
+const maxDirBytes = 1 << 28
+
+// incoming puts the directories of an answer together.
+type incoming struct {
+	reqs []DirRequest
+	got  func(i int, d vol.DirState) error
+	at   int // place in reqs of the one that is coming; -1: none yet
+	dir  vol.DirState
+	size int // of its records
+}
+
+func (in *incoming) record(k kind, body []byte) error {
+	switch k {
+	case kindDir:
+		return in.head(body)
+	case kindNames:
+		return in.names(body)
+	}
+	return unexpected(k)
+}
+
+func (in *incoming) head(body []byte) error {
+	if err := in.deliver(); err != nil {
+		return err
+	}
+	if in.at++; in.at == len(in.reqs) {
+		return lied(fmt.Errorf("more than the %d directories asked for", len(in.reqs)))
+	}
+	d, err := parseHead(body)
+	if want := in.reqs[in.at].Dir; err == nil && want != 0 && d.Dir != want {
+		err = fmt.Errorf("directory %d in place of %d", d.Dir, want)
+	}
+	if err != nil {
+		return lied(err)
+	}
+	in.dir, in.size = d, len(body)
+	return nil
+}
+
+func (in *incoming) names(body []byte) error {
+	in.size += len(body)
+	switch {
+	case in.at < 0:
+		return lied(errors.New("names without a directory"))
+	case in.dir.Same:
+		return lied(errors.New("names of a directory that is to be skipped"))
+	case in.size > maxDirBytes:
+		return lied(fmt.Errorf("directory %d is longer than %d bytes", in.dir.Dir, maxDirBytes))
+	}
+	if err := parseNames(body, &in.dir); err != nil {
+		return lied(fmt.Errorf("directory %d: %w", in.dir.Dir, err))
+	}
+	return nil
+}
+
+// deliver hands on the directory that is complete.
+func (in *incoming) deliver() error {
+	if in.at < 0 {
+		return nil
+	}
+	d := in.dir
+	in.dir = vol.DirState{}
+	return in.got(in.at, d)
+}
+
+// end hands on the last directory, and checks that none is missing.
+func (in *incoming) end() error {
+	if in.at != len(in.reqs)-1 {
+		return lied(fmt.Errorf("%d directories in place of %d", in.at+1, len(in.reqs)))
+	}
+	return in.deliver()
+}
