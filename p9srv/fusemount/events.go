@@ -97,6 +97,17 @@ func (w *watcher) run(ctx context.Context) {
 
 // follow takes a session's events until they end.
 func (w *watcher) follow(ctx context.Context, s *session) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var under sync.WaitGroup
+	defer under.Wait()
+	defer cancel()
+	under.Go(func() {
+		select {
+		case <-s.conn.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	next, err := w.open(ctx, s.conn)
 	if w.kept {
 		w.changed(w.b.inodes.all())

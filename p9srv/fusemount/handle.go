@@ -79,8 +79,7 @@ func (h *handle) use(ctx context.Context, s *session) (*client.Fid, error) {
 	if o.err == nil {
 		o.fid, o.err = h.reopen(ctx, s)
 	}
-	var errno syscall.Errno
-	if o.err != nil && !errors.As(o.err, &errno) {
+	if _, said := o.err.(syscall.Errno); o.err != nil && !said {
 		return nil, o.err // a lost connection, an interrupt: try again
 	}
 	h.now.Store(&o)

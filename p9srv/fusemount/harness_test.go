@@ -13,6 +13,7 @@ import (
 	"runtime/pprof"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +44,10 @@ var roles = map[string]func(args []string) error{
 	"mmap":  mmapRole,
 	"read":  readRole,
 	"mount": mountRole,
+	"make":  makeRole,
+	"stat":  statRole,
+
+	"user": userRole, "namespace": namespaceRole, "session": sessionRole,
 }
 
 func ready() { fmt.Println("ready") }
@@ -57,10 +62,27 @@ type process struct {
 	err strings.Builder
 }
 
-// start runs a role in another process, which ends with the test.
-func start(t *testing.T, r string, args ...string) *process {
+// start runs a role in another process, which ends with the test. Files among
+// its arguments become its descriptors from 3 on.
+func start(t *testing.T, r string, args ...any) *process {
 	t.Helper()
-	p := &process{Cmd: exec.Command(os.Args[0], args...)}
+	return startAs(t, os.Getuid(), r, args...)
+}
+
+// startAs is start for another user.
+func startAs(t *testing.T, uid int, r string, args ...any) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command("/proc/self/exe")}
+	if uid != os.Getuid() {
+		p.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	}
+	for _, a := range args {
+		if f, ok := a.(*os.File); ok {
+			p.ExtraFiles = append(p.ExtraFiles, f)
+			a = "inherited"
+		}
+		p.Args = append(p.Args, fmt.Sprint(a))
+	}
 	p.Env = append(os.Environ(), role+"="+r)
 	p.Stderr = &p.err
 	in, err := p.StdinPipe()
@@ -123,6 +145,8 @@ func needFUSE(t testing.TB) {
 	}
 }
 
+const deadlineAfter = 100 * time.Second
+
 // deadline ends the whole run if the test takes longer than d: by aborting
 // the mount, for threads in it cannot be ended otherwise.
 func deadline(t testing.TB, dir string, d time.Duration) {
@@ -172,10 +196,7 @@ func (s *served) end() {
 	<-s.done
 }
 
-func (s *served) dial(ctx context.Context) (net.Conn, error) {
-	var d net.Dialer
-	return d.DialContext(ctx, "unix", s.sock)
-}
+func (s *served) dial(ctx context.Context) (net.Conn, error) { return dialer(s.sock)(ctx) }
 
 // back is the path of a file as the server has it.
 func (s *served) back(name string) string { return filepath.Join(s.disk.dir, name) }
@@ -221,7 +242,7 @@ func (s *served) mount(t testing.TB, o Options) (*Mounted, string) {
 			t.Error(err)
 		}
 	})
-	deadline(t, dir, 100*time.Second)
+	deadline(t, dir, deadlineAfter)
 	return m, dir
 }
 
@@ -249,4 +270,17 @@ func statOf(t testing.TB, path string) unix.Stat_t {
 		t.Fatalf("%s: %v", path, err)
 	}
 	return st
+}
+
+// inMemory makes an entry of the served tree lead to a folder in memory: it
+// is fast with many files, and takes larger attributes than ext4.
+func inMemory(t testing.TB, s *served) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "fusemount")
+	if err != nil {
+		t.Skip("this machine has no /dev/shm: ", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s.disk.aside.Store(&dir)
+	return asideName
 }

@@ -34,10 +34,11 @@ type session struct {
 	roots map[uint32]*client.Fid // of other users, by number
 }
 
-// lost says that err came from the end of the connection, not from the server.
+// lost says that err came from the end of the connection. What the server
+// says is a syscall.Errno and nothing around it; the error of a connection
+// may wrap one.
 func (s *session) lost(err error) bool {
-	var errno syscall.Errno
-	if err == nil || errors.As(err, &errno) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if _, said := err.(syscall.Errno); err == nil || said || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
 	return s.ended()

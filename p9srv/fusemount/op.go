@@ -114,10 +114,10 @@ func (o *op) mustEnd(waited time.Duration) bool {
 	switch {
 	case err != nil, p.fatal:
 		return true
-	case p.any:
-		return o.wait == long
+	case p.any && o.wait == long:
+		return true
 	}
-	return waited >= orphanAfter
+	return !p.some && waited >= orphanAfter
 }
 
 // maxErrno bounds what the kernel takes as an answer: it leaves a request
@@ -127,21 +127,17 @@ const maxErrno = 511
 // status is err as the kernel wants it. ENOSYS from the server would switch
 // the operation off for the whole mount.
 func status(err error) fuse.Status {
-	var errno syscall.Errno
+	if errors.Is(err, context.Canceled) {
+		return fuse.EINTR
+	}
+	errno, said := err.(syscall.Errno)
 	switch {
 	case err == nil:
 		return fuse.OK
-	case errors.As(err, &errno):
-	case errors.Is(err, context.Canceled):
-		return fuse.EINTR
-	default:
+	case !said || errno == 0 || errno > maxErrno:
 		return fuse.EIO
-	}
-	if errno == syscall.ENOSYS {
-		return fuse.Status(syscall.EOPNOTSUPP)
-	}
-	if errno == 0 || errno > maxErrno {
-		return fuse.EIO
+	case errno == syscall.ENOSYS:
+		return fuse.ENOTSUP
 	}
 	return fuse.Status(errno)
 }

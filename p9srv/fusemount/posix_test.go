@@ -47,16 +47,3 @@ func TestPosix(t *testing.T) {
 		})
 	}
 }
-
-// inMemory makes the entry "memory" of the served tree lead to a folder in
-// memory: the values of ext4 are too small for XAttrLarge.
-func inMemory(t *testing.T, s *served) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "fusemount")
-	if err != nil {
-		t.Skip("no folder in memory for large attributes: ", err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	s.disk.aside.Store(&dir)
-	return asideName
-}

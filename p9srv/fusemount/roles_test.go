@@ -2,11 +2,17 @@ package fusemount
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -27,10 +33,7 @@ func serveRole(args []string) error {
 
 // mountRole mounts the server at the socket args[0] on args[1].
 func mountRole(args []string) error {
-	var d net.Dialer
-	m, err := Mount(context.Background(), args[1], Options{Dial: func(ctx context.Context) (net.Conn, error) {
-		return d.DialContext(ctx, "unix", args[0])
-	}})
+	m, err := Mount(context.Background(), args[1], Options{Dial: dialer(args[0])})
 	if err != nil {
 		return err
 	}
@@ -84,11 +87,14 @@ func flockOf(args []string) *unix.Flock_t {
 }
 
 // mmapRole turns the letters of the file args[0] to upper case through a
-// shared mapping, and compares with what read(2) says. (In a process of its
-// own: a page fault holds up the garbage collector of the process that must
-// answer it.)
+// shared mapping, and compares with what read(2) says. With args[1] it maps
+// descriptor 3. (In a process of its own: a page fault holds up the garbage
+// collector of the process that must answer it.)
 func mmapRole(args []string) error {
-	f, err := os.OpenFile(args[0], os.O_RDWR, 0)
+	f, err := os.NewFile(3, args[0]), error(nil)
+	if len(args) == 1 {
+		f, err = os.OpenFile(args[0], os.O_RDWR, 0)
+	}
 	if err != nil {
 		return err
 	}
@@ -111,4 +117,84 @@ func mmapRole(args []string) error {
 	ready()
 	untilInputEnds()
 	return unix.Munmap(m)
+}
+
+// statRole stats args[0] while SIGUSR1 comes, which it catches.
+func statRole(args []string) error {
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, unix.SIGUSR1)
+	runtime.LockOSThread()
+	fmt.Println(unix.Gettid())
+	var st unix.Stat_t
+	err := unix.Stat(args[0], &st) // package unix does not try again after EINTR
+	if err != nil {
+		return err
+	}
+	<-got
+	ready()
+	return nil
+}
+
+// userRole goes to a mount namespace where every user may open /dev/fuse, as
+// is usual, and works there as a plain user: args are a socket, a mount point
+// and a folder for the device.
+func userRole(args []string) error {
+	dev := filepath.Join(args[2], "fuse")
+	err := errors.Join(unix.Mknod(dev, unix.S_IFCHR|0o666, int(unix.Mkdev(10, 229))), os.Chmod(dev, 0o666))
+	if err != nil {
+		return err
+	}
+	c := exec.Command("/proc/self/exe", args...)
+	c.Env = append(os.Environ(), role+"=namespace")
+	c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return c.Run()
+}
+
+// namespaceRole is userRole in its namespace.
+func namespaceRole(args []string) error {
+	if err := unix.Mount(filepath.Join(args[2], "fuse"), "/dev/fuse", "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	c := exec.Command("/proc/self/exe", args...)
+	c.Env = append(os.Environ(), role+"=session")
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return c.Run()
+}
+
+// sessionRole is what the plain user does.
+func sessionRole(args []string) error {
+	o := Options{Dial: dialer(args[0]), AllowOther: true}
+	conf, _ := os.ReadFile("/etc/fuse.conf")
+	if allowsOther(string(conf)) {
+		o.Dial = func(context.Context) (net.Conn, error) { return nil, errors.New("user_allow_other is there") }
+	}
+	if _, err := Mount(context.Background(), args[1], o); err == nil || !strings.Contains(err.Error(), "user_allow_other") {
+		return fmt.Errorf("allow_other without leave: %v", err)
+	}
+	o = Options{Dial: dialer(args[0])}
+	m, err := Mount(context.Background(), args[1], o)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(args[1])
+	if err != nil {
+		return err
+	}
+	if err = m.Unmount(); !errors.Is(err, syscall.EBUSY) {
+		return fmt.Errorf("unmounting in use: %v", err)
+	}
+	f.Close()
+	if err = makeRole(args[1:]); err == nil {
+		err = os.Chdir("/")
+	}
+	return errors.Join(err, m.Unmount())
+}
+
+func dialer(sock string) func(ctx context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", sock)
+	}
 }

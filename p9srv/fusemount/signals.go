@@ -11,6 +11,7 @@ import (
 // pending is what waits to be delivered to a thread that is blocked in a
 // request: signals that it neither blocks nor ignores.
 type pending struct {
+	some  bool // whatever
 	any   bool // one that would interrupt a read of a pipe
 	fatal bool // one that ends the process
 }
@@ -45,6 +46,7 @@ func judgeSignals(text []byte) pending {
 	field := func(key string) sigset { return sigField(text, key) }
 	set := (field("SigPnd:") | field("ShdPnd:")) &^ field("SigBlk:") &^ field("SigIgn:")
 	return pending{
+		some:  set != 0,
 		any:   set&^mild != 0,
 		fatal: set&kill != 0 || set&^field("SigCgt:")&^mild&^stop != 0,
 	}

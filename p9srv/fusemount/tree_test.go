@@ -20,10 +20,38 @@ import (
 type diskTree struct {
 	dir    string
 	stream *stream                // nil: none
+	gate   *gate                  // nil: none
 	aside  atomic.Pointer[string] // the folder that asideName leads to; nil: none
 }
 
 const asideName = "aside"
+
+// gate holds up every stat of the file named "slow".
+type gate struct {
+	waiting chan struct{} // gets a value when a stat begins to wait
+	flushed chan struct{} // gets a value when a stat that waits is cancelled
+	open    chan struct{} // closed: stats go on
+}
+
+func newGate() *gate {
+	return &gate{waiting: make(chan struct{}, 16), flushed: make(chan struct{}, 16), open: make(chan struct{})}
+}
+
+func (g *gate) pass(ctx context.Context) error {
+	select {
+	case <-g.open:
+		return nil
+	default:
+	}
+	g.waiting <- struct{}{}
+	select {
+	case <-g.open:
+		return nil
+	case <-ctx.Done():
+		g.flushed <- struct{}{}
+		return ctx.Err()
+	}
+}
 
 func (t *diskTree) Attach(_ context.Context, who p9srv.User, aname string) (p9srv.Node, error) {
 	fd, err := unix.Open(filepath.Join(t.dir, aname), unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -52,6 +80,7 @@ type diskNode struct {
 	fd   int
 	uid  uint32
 	qid  p9srv.QID // as of the walk; Path and Type stay
+	gate *gate
 }
 
 type diskLink struct{ *diskNode }
@@ -88,7 +117,12 @@ func (n *diskNode) QID() p9srv.QID {
 
 func (n *diskNode) Release() { unix.Close(n.fd) }
 
-func (n *diskNode) Attr(context.Context) (p9srv.Attr, error) {
+func (n *diskNode) Attr(ctx context.Context) (p9srv.Attr, error) {
+	if n.gate != nil {
+		if err := n.gate.pass(ctx); err != nil {
+			return p9srv.Attr{}, err
+		}
+	}
 	_, st, err := n.stat()
 	return p9srv.Attr{
 		Mode: st.Mode, UID: st.Uid, GID: st.Gid, NLink: uint64(st.Nlink), RDev: st.Rdev, Size: uint64(st.Size),
@@ -106,7 +140,11 @@ func (n *diskNode) Walk(_ context.Context, name string) (p9srv.Node, error) {
 		return n.tree.node(fd, n.uid, err)
 	}
 	fd, err := unix.Openat(n.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	return n.tree.node(fd, n.uid, err)
+	node, err := n.tree.node(fd, n.uid, err)
+	if d, ok := node.(*diskNode); ok && name == "slow" {
+		d.gate = n.tree.gate
+	}
+	return node, err
 }
 
 func (n *diskNode) Open(_ context.Context, flags uint32) (p9srv.File, error) {
@@ -277,9 +315,9 @@ type diskDir struct {
 	mu sync.Mutex // the descriptor has a position
 }
 
-// lastCookie stands for ext4's end of a directory, 1<<63-1, which is the
-// server's cookie of "..".
-const lastCookie = 1<<63 - 3
+// lastCookie stands for ext4's end of a directory, 1<<63-1: the largest
+// cookies are the server's.
+const lastCookie = 1<<63 - 1<<10
 
 func (d *diskDir) ReadDir(_ context.Context, off uint64, yield func(p9srv.Dirent) bool) error {
 	d.mu.Lock()

@@ -143,6 +143,9 @@ func checkFUSE(o Options) error {
 	if _, err := fusermountPath(); err != nil {
 		return err
 	}
+	if err := unix.Access("/dev/fuse", unix.R_OK|unix.W_OK); err != nil {
+		return fmt.Errorf("/dev/fuse: %w: only root may mount here; give users the device with chmod 666 /dev/fuse", err)
+	}
 	if conf, err := os.ReadFile("/etc/fuse.conf"); o.AllowOther && (err != nil || !allowsOther(string(conf))) {
 		return errors.New("allow_other needs a line user_allow_other in /etc/fuse.conf")
 	}

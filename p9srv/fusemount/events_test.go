@@ -1,0 +1,276 @@
+package fusemount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bazil/p9srv/client"
+)
+
+// feed gives events that a test makes.
+type feed struct {
+	mu    sync.Mutex // guards the rest
+	queue []uint64
+	all   bool
+	more  chan struct{}
+	opens int
+}
+
+func newFeed() *feed { return &feed{more: make(chan struct{}, 1)} }
+
+func (f *feed) open(context.Context, *client.Conn) (Next, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.opens++
+	return f.next, nil
+}
+
+func (f *feed) next(ctx context.Context) ([]uint64, bool, error) {
+	for {
+		f.mu.Lock()
+		inos, all := f.queue, f.all
+		f.queue, f.all = nil, false
+		f.mu.Unlock()
+		if all || len(inos) > 0 {
+			return inos, all, nil
+		}
+		select {
+		case <-f.more:
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+	}
+}
+
+// changed tells of the files with those paths at the server.
+func (f *feed) changed(t *testing.T, paths ...string) {
+	t.Helper()
+	f.mu.Lock()
+	for _, p := range paths {
+		f.queue = append(f.queue, statOf(t, p).Ino)
+	}
+	f.mu.Unlock()
+	f.wake()
+}
+
+func (f *feed) wake() {
+	select {
+	case f.more <- struct{}{}:
+	default:
+	}
+}
+
+// eventually waits until ok, which an event brings about.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for began := time.Now(); !ok(); {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal(what)
+		}
+		time.Sleep(time.Millisecond) // between two looks
+	}
+}
+
+// watched is a mount with events, which are already coming.
+func watched(t *testing.T) (s *served, dir string, f *feed) {
+	t.Helper()
+	s, f = serve(t), newFeed()
+	m, dir := s.mount(t, Options{Events: f.open})
+	eventually(t, "no events", m.bridge.events.live)
+	return s, dir, f
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	check(t, err)
+	return string(b)
+}
+
+func TestEvents(t *testing.T) {
+	s, dir, f := watched(t)
+	d := filepath.Join(dir, "d")
+	check(t, os.Mkdir(s.back("d"), 0o755))
+	check(t, os.WriteFile(s.back("d/data"), []byte("one"), 0o644))
+	check(t, os.WriteFile(s.back("d/removed"), nil, 0o644))
+	check(t, os.WriteFile(s.back("d/replaced"), []byte("r1"), 0o644))
+	check(t, os.WriteFile(s.back("d/stays"), nil, 0o644))
+	open, err := os.Open(filepath.Join(d, "data"))
+	check(t, err)
+	defer open.Close()
+	readOpen := func() string {
+		b := make([]byte, 10)
+		n, _ := open.ReadAt(b, 0)
+		return string(b[:n])
+	}
+	exists := func(name string) bool {
+		_, err := os.Lstat(filepath.Join(d, name))
+		return err == nil
+	}
+	for _, name := range []string{"removed", "replaced", "stays"} {
+		if !exists(name) {
+			t.Fatal(name)
+		}
+	}
+	if exists("appears") || readOpen() != "one" || read(t, filepath.Join(d, "replaced")) != "r1" {
+		t.Fatal("wrong from the start")
+	}
+
+	// Nobody tells of these changes: the kernel keeps what it has.
+	check(t, os.WriteFile(s.back("d/data"), []byte("two and more"), 0o644))
+	check(t, os.Remove(s.back("d/removed")))
+	check(t, os.WriteFile(s.back("d/new"), []byte("r2"), 0o644))
+	check(t, os.Rename(s.back("d/new"), s.back("d/replaced")))
+	check(t, os.WriteFile(s.back("d/appears"), nil, 0o644))
+	if readOpen() != "one" || !exists("removed") || exists("appears") || read(t, filepath.Join(d, "replaced")) != "r1" {
+		t.Error("the kernel did not keep what it was allowed to")
+	}
+
+	f.changed(t, s.back("d/data"))
+	eventually(t, "the data stays old", func() bool { return readOpen() == "two and mo" })
+	if got := statOf(t, filepath.Join(d, "data")).Size; got != 12 {
+		t.Errorf("size %d", got)
+	}
+	f.changed(t, s.back("d"))
+	eventually(t, "the removed file stays", func() bool { return !exists("removed") })
+	eventually(t, "the new file does not appear", func() bool { return exists("appears") })
+	eventually(t, "the replaced file stays", func() bool { return read(t, filepath.Join(d, "replaced")) == "r2" })
+}
+
+// TestEventsKeepWorkingDirectory: what did not change stays in place for the
+// processes in it, however many events come.
+func TestEventsKeepWorkingDirectory(t *testing.T) {
+	s, dir, f := watched(t)
+	check(t, os.MkdirAll(filepath.Join(dir, "a/b/c"), 0o755))
+	t.Chdir(filepath.Join(dir, "a/b/c"))
+	for i := range 20 {
+		check(t, os.WriteFile(s.back(fmt.Sprintf("a/b/%d", i)), nil, 0o644))
+		f.changed(t, s.back("a"), s.back("a/b"), s.back("a/b/c"), s.disk.dir)
+		f.mu.Lock()
+		f.all = i%5 == 0
+		f.mu.Unlock()
+		f.wake()
+		eventually(t, "the new file does not appear", func() bool {
+			_, err := os.Lstat(fmt.Sprintf("../%d", i))
+			return err == nil
+		})
+	}
+	if wd, err := os.Getwd(); err != nil || filepath.Base(wd) != "c" {
+		t.Error(wd, err)
+	}
+	if err := os.WriteFile("file", nil, 0o644); err != nil {
+		t.Error(err)
+	}
+	t.Chdir("/")
+}
+
+// TestEventsAfterRestart: everything may have changed while nobody watched.
+func TestEventsAfterRestart(t *testing.T) {
+	s, dir, f := watched(t)
+	check(t, os.WriteFile(filepath.Join(dir, "f"), []byte("old"), 0o644))
+	check(t, os.WriteFile(filepath.Join(dir, "g"), []byte("old"), 0o644))
+	if got := read(t, filepath.Join(dir, "f")); got != "old" {
+		t.Fatal(got)
+	}
+	s.end()
+	check(t, os.WriteFile(s.back("f"), []byte("newer"), 0o644))
+	check(t, os.Remove(s.back("g")))
+	s.begin(t)
+	eventually(t, "the old data stays", func() bool { return read(t, filepath.Join(dir, "f")) == "newer" })
+	eventually(t, "the removed file stays", func() bool {
+		_, err := os.Stat(filepath.Join(dir, "g"))
+		return err != nil
+	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.opens < 2 {
+		t.Error("the events were not asked for again")
+	}
+}
+
+// TestEventsFail: without events nothing is kept.
+func TestEventsFail(t *testing.T) {
+	s := serve(t)
+	_, dir := s.mount(t, Options{Events: func(context.Context, *client.Conn) (Next, error) {
+		return nil, errors.New("no such file")
+	}})
+	for i := range 10 {
+		want := fmt.Sprint(i)
+		check(t, os.WriteFile(s.back("f"), []byte(want), 0o644))
+		if got := read(t, filepath.Join(dir, "f")); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+		if _, err := os.Lstat(filepath.Join(dir, "f"+want)); err == nil {
+			t.Fatal("it is there already")
+		}
+		check(t, os.WriteFile(s.back("f"+want), nil, 0o644))
+		if _, err := os.Lstat(filepath.Join(dir, "f"+want)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestManyWriters changes files on both sides, with an event for each change,
+// and compares at the end.
+func TestManyWriters(t *testing.T) {
+	s, dir, f := watched(t)
+	const files, rounds = 20, 30
+	name := func(i int) string { return fmt.Sprintf("f%d", i) }
+	for i := range files {
+		check(t, os.WriteFile(s.back(name(i)), []byte("start"), 0o644))
+	}
+	var under sync.WaitGroup
+	var last [files]atomic.Value
+	for w := range 4 {
+		under.Go(func() {
+			for r := range rounds {
+				for i := w; i < files; i += 4 {
+					text := fmt.Sprintf("%d by %d, long enough to be seen %d", r, w, r%7)
+					to := s.back(name(i))
+					if r%2 == 0 {
+						to = filepath.Join(dir, name(i))
+					}
+					if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
+						t.Error(err)
+						return
+					}
+					last[i].Store(text)
+					f.changed(t, s.back(name(i)))
+					os.ReadFile(filepath.Join(dir, name(i)))
+				}
+			}
+		})
+	}
+	under.Wait()
+	for i := range files {
+		eventually(t, name(i)+" stays old", func() bool { return read(t, filepath.Join(dir, name(i))) == last[i].Load() })
+	}
+}
+
+// TestReadDirPlus stats a large directory while it is listed.
+func TestReadDirPlus(t *testing.T) {
+	s, dir, _ := watched(t)
+	d := filepath.Join(dir, inMemory(t, s))
+	for i := range 2000 {
+		check(t, os.WriteFile(filepath.Join(*s.disk.aside.Load(), fmt.Sprint("f", i)), make([]byte, i), 0o644))
+	}
+	ents, err := os.ReadDir(d)
+	check(t, err)
+	for _, e := range ents {
+		info, err := e.Info()
+		check(t, err)
+		if want := "f" + fmt.Sprint(info.Size()); want != e.Name() {
+			t.Fatalf("%s has size %d", e.Name(), info.Size())
+		}
+	}
+	if len(ents) != 2000 {
+		t.Errorf("%d entries", len(ents))
+	}
+}

@@ -1,0 +1,257 @@
+package fusemount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// killable is a server in another process.
+type killable struct {
+	dir, sock string
+	p         *process
+}
+
+func serveApart(t *testing.T) *killable {
+	t.Helper()
+	k := &killable{dir: t.TempDir(), sock: filepath.Join(t.TempDir(), "sock")}
+	k.begin(t)
+	return k
+}
+
+func (k *killable) begin(t *testing.T) {
+	t.Helper()
+	k.p = start(t, "serve", k.dir, k.sock)
+	k.p.ready(t)
+}
+
+// kill ends the server as a crash does.
+func (k *killable) kill(t *testing.T) {
+	t.Helper()
+	check(t, k.p.Process.Kill())
+	k.p.Wait()
+}
+
+func (k *killable) dial(ctx context.Context) (net.Conn, error) { return dialer(k.sock)(ctx) }
+
+func (k *killable) mount(t *testing.T, o Options) string {
+	t.Helper()
+	o.Dial = k.dial
+	_, dir := (&served{}).mount(t, o)
+	return dir
+}
+
+// TestServerRestart: open files go on after the server was killed.
+func TestServerRestart(t *testing.T) {
+	k := serveApart(t)
+	dir := k.mount(t, Options{})
+	check(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o755))
+	stays, err := os.OpenFile(filepath.Join(dir, "a/b/stays"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	check(t, err)
+	defer stays.Close()
+	_, err = stays.WriteString("before, ")
+	check(t, err)
+	gone, err := os.Create(filepath.Join(dir, "gone"))
+	check(t, err)
+	defer gone.Close()
+	check(t, os.Remove(filepath.Join(dir, "gone")))
+	replaced, err := os.Create(filepath.Join(dir, "replaced"))
+	check(t, err)
+	defer replaced.Close()
+	list, err := os.Open(filepath.Join(dir, "a"))
+	check(t, err)
+	defer list.Close()
+
+	k.kill(t)
+	check(t, os.WriteFile(filepath.Join(k.dir, "other"), nil, 0o644))
+	check(t, os.Rename(filepath.Join(k.dir, "other"), filepath.Join(k.dir, "replaced")))
+	// Requests that come now wait.
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := stays.WriteString("after")
+		wrote <- err
+	}()
+	k.begin(t)
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "a/b/stays")); err != nil || string(got) != "before, after" {
+		t.Errorf("%q %v", got, err)
+	}
+	if names, err := list.Readdirnames(-1); err != nil || len(names) != 1 {
+		t.Error(names, err)
+	}
+	for _, f := range []*os.File{gone, replaced} {
+		if _, err := f.WriteString("x"); !errors.Is(err, syscall.ESTALE) {
+			t.Errorf("%s: %v", f.Name(), err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "replaced")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRestartsUnderLoad kills the server again and again while files are
+// written, renamed and read back.
+func TestRestartsUnderLoad(t *testing.T) {
+	k := serveApart(t)
+	dir := k.mount(t, Options{})
+	stop := make(chan struct{})
+	var under sync.WaitGroup
+	for w := range 4 {
+		under.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := workOnce(filepath.Join(dir, fmt.Sprintf("w%d-%d", w, i))); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 8 {
+		time.Sleep(30 * time.Millisecond) // of work between two crashes
+		k.kill(t)
+		k.begin(t)
+	}
+	close(stop)
+	under.Wait()
+}
+
+func workOnce(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	name := filepath.Join(dir, "f")
+	want := strings.Repeat(name, 1000)
+	if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+		return err
+	}
+	if err := os.Rename(name, name+"2"); err != nil {
+		return err
+	}
+	got, err := os.ReadFile(name + "2")
+	if err == nil && string(got) != want {
+		err = fmt.Errorf("%s: %d bytes, want %d", name, len(got), len(want))
+	}
+	return errors.Join(err, os.Symlink("f2", name), os.Remove(name), os.Remove(name+"2"), os.Remove(dir))
+}
+
+// TestLocksSurviveRestart: they are taken again before anybody else can have
+// them.
+func TestLocksSurviveRestart(t *testing.T) {
+	k := serveApart(t)
+	dir := k.mount(t, Options{})
+	dir2 := k.mount(t, Options{})
+	name := filepath.Join(dir, "f")
+	check(t, os.WriteFile(name, nil, 0o644))
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	check(t, err)
+	defer f.Close()
+	r, err := os.Open(name)
+	check(t, err)
+	defer r.Close()
+	_, err = tryFcntl(t, f, unix.F_WRLCK, 100, 10)
+	check(t, err)
+	check(t, unix.Flock(int(r.Fd()), unix.LOCK_EX))
+	k.kill(t)
+	k.begin(t)
+	_, err = f.Stat() // waits for the new connection
+	check(t, err)
+	other, err := os.OpenFile(filepath.Join(dir2, "f"), os.O_RDWR, 0)
+	check(t, err)
+	defer other.Close()
+	if _, err := tryFcntl(t, other, unix.F_WRLCK, 105, 1); err != unix.EAGAIN {
+		t.Error("record lock:", err)
+	}
+	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EAGAIN {
+		t.Error("flock:", err)
+	}
+	_, err = tryFcntl(t, f, unix.F_UNLCK, 0, 0)
+	check(t, err)
+	if _, err := tryFcntl(t, other, unix.F_WRLCK, 105, 1); err != nil {
+		t.Error("after the unlock:", err)
+	}
+}
+
+// TestLostLock: a file whose lock another client got gives errors from then
+// on.
+func TestLostLock(t *testing.T) {
+	k := serveApart(t)
+	sock := k.sock
+	dir := k.mount(t, Options{})
+	name := filepath.Join(dir, "f")
+	check(t, os.WriteFile(name, nil, 0o644))
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	check(t, err)
+	defer f.Close()
+	_, err = tryFcntl(t, f, unix.F_WRLCK, 0, 0)
+	check(t, err)
+	k.kill(t)
+	// The first mount does not find the server until the second has the lock.
+	check(t, os.Remove(k.sock))
+	k.sock = filepath.Join(filepath.Dir(sock), "elsewhere")
+	k.begin(t)
+	elsewhere := k.sock
+	dir2 := (&killable{sock: elsewhere}).mount(t, Options{})
+	other, err := os.OpenFile(filepath.Join(dir2, "f"), os.O_RDWR, 0)
+	check(t, err)
+	defer other.Close()
+	_, err = tryFcntl(t, other, unix.F_WRLCK, 0, 0)
+	check(t, err)
+	check(t, os.Symlink(elsewhere, sock))
+	if _, err := f.WriteString("x"); !errors.Is(err, syscall.EIO) {
+		t.Error(err)
+	}
+}
+
+// TestPatience: without a server requests fail after a while, and at once
+// from then on; it is used again when it comes back.
+func TestPatience(t *testing.T) {
+	s := serve(t)
+	_, dir := s.mount(t, Options{Patience: 100 * time.Millisecond})
+	check(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o644))
+	s.end()
+	if _, err := os.Stat(filepath.Join(dir, "f")); !errors.Is(err, syscall.EIO) {
+		t.Error(err)
+	}
+	s.begin(t)
+	for {
+		_, err := os.Stat(filepath.Join(dir, "f"))
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.EIO) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestInterruptWait: a request that waits for the server can be ended.
+func TestInterruptWait(t *testing.T) {
+	s := serve(t)
+	_, dir := s.mount(t, Options{Patience: time.Hour})
+	check(t, os.WriteFile(filepath.Join(dir, "f"), nil, 0o644))
+	s.end()
+	p := start(t, "stat", filepath.Join(dir, "f"))
+	p.line(t)
+	check(t, p.Process.Kill())
+	p.Wait()
+	s.begin(t)
+	_, err := os.Stat(filepath.Join(dir, "f"))
+	check(t, err)
+}
