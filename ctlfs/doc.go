@@ -13,9 +13,10 @@
 //	/n/bazil/ctl/pubkey
 //	/n/bazil/ctl/status
 //	/n/bazil/ctl/log
+//	/n/bazil/ctl/changes
 //	/n/bazil/ctl/peers/NAME/{ctl,status,pubkey}
 //	/n/bazil/ctl/sharing/NAME
-//	/n/bazil/ctl/volumes/NAME/{ctl,status,log,conflicts/...}
+//	/n/bazil/ctl/volumes/NAME/{ctl,status,log,changes,conflicts/...}
 //	/n/bazil/ctl/exports/NAME/{ctl,status}
 //
 // # DESCRIPTION
@@ -73,6 +74,13 @@
 // oldest event that the server still has; it keeps 1024. A reader that fell
 // behind those reads an event=lost with the count= of what it missed. In a
 // volume's directory only events of that volume appear.
+//
+// changes tells programs that keep copies of files what to forget. Each read
+// waits until files have changed, whoever changed them, and gives a line of
+// their QID paths in decimal: files whose bytes or attributes changed and
+// directories whose entries did; or the word all, when they are too many. The
+// first changes told are those after the file was opened. A volume's file is of
+// that volume, the root's of all volumes.
 //
 // sharing has a file for each sharing key. To add one, create its file and
 // write the key's 32 bytes in a single write; a file that is closed without

@@ -432,3 +432,60 @@ func TestWhatIsRefused(t *testing.T) {
 		t.Errorf("walk: %v", err)
 	}
 }
+
+// watched is a volume whose files change.
+type watched struct {
+	object
+	batches chan []uint64
+}
+
+func (w watched) Names(context.Context) ([]string, error)            { return []string{"v"}, nil }
+func (w watched) Get(_ context.Context, name string) (Object, error) { return w, nil }
+func (w watched) Watch(context.Context) (Watcher, error)             { return w, nil }
+func (w watched) Next(ctx context.Context) ([]uint64, bool, error) {
+	select {
+	case b := <-w.batches:
+		return b, b == nil, nil
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
+}
+
+func TestChanges(t *testing.T) {
+	w := watched{"v", make(chan []uint64, 9)}
+	d := &device{}
+	root := New(Options{System: d, Sharing: d, Log: &d.log, Peers: objects{}, Volumes: w, Exports: objects{}}).Root(p9srv.User{}, nil)
+	f := open(t, root, "volumes/v/changes", syscall.O_RDONLY)
+	if _, err := walk(t, root, "volumes").Walk(t.Context(), "v"); err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 1<<20)
+	for _, want := range [][]uint64{{1}, {1 << 50, 2, 3}, nil, make([]uint64, manyChanges), make([]uint64, manyChanges+1)} {
+		w.batches <- want
+		n, err := f.ReadAt(t.Context(), p, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, all, err := ParseChanges(string(p[:n]))
+		wantAll := want == nil || len(want) > manyChanges
+		if err != nil || all != wantAll || !all && !slices.Equal(got, want) {
+			t.Errorf("%d paths came as %d, %v, %v", len(want), len(got), all, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := f.ReadAt(ctx, p, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("a flushed read: %v", err)
+	}
+}
+
+func FuzzParseChanges(f *testing.F) {
+	f.Add("all\n")
+	f.Add("1 2 18446744073709551615\n")
+	f.Fuzz(func(t *testing.T, record string) {
+		paths, _, err := ParseChanges(record)
+		if err == nil && len(paths) > manyChanges {
+			t.Fatal("too many")
+		}
+	})
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"bazil/p9srv"
@@ -75,75 +74,27 @@ func (l *Log) scan(place uint64, want func(Record) bool) (Record, uint64, <-chan
 	return nil, place, l.wake
 }
 
-// logFile is a file that gives one event a read.
-type logFile struct {
-	base
-	want func(Record) bool
-}
-
-func (b *base) log(want func(Record) bool) p9srv.Node {
-	return &logFile{base: b.under("log"), want: want}
-}
-
-// QID says that it is a file.
-func (f *logFile) QID() p9srv.QID { return f.qid(p9srv.QTFile) }
-
-// Attr gives its mode and owner.
-func (f *logFile) Attr(context.Context) (p9srv.Attr, error) {
-	return f.attr(syscall.S_IFREG | 0o400), nil
-}
-
-// Walk finds nothing in a file.
-func (f *logFile) Walk(context.Context, string) (p9srv.Node, error) { return nil, syscall.ENOTDIR }
-
-// Open opens it for reading, at the oldest event that is kept.
-func (f *logFile) Open(_ context.Context, flags uint32) (p9srv.File, error) {
-	if flags&syscall.O_ACCMODE != syscall.O_RDONLY || flags&syscall.O_TRUNC != 0 {
-		return nil, syscall.EACCES
-	}
-	return &openLog{log: f.fs.o.Log, want: f.want, turn: make(chan struct{}, 1)}, nil
-}
-
-// Remove is refused.
-func (f *logFile) Remove(context.Context) error { return syscall.EPERM }
-
-// Move is refused.
-func (f *logFile) Move(context.Context, p9srv.Node, string) error { return syscall.EPERM }
-
-// openLog is an opened log.
-type openLog struct {
+// reader is a log's place in an open file.
+type reader struct {
 	log   *Log
 	want  func(Record) bool
-	turn  chan struct{} // held by the one read that may touch what follows
 	place uint64
-	rest  []byte // of a record that was longer than the read
 }
 
-// IsStream is true: each read waits for one event.
-func (o *openLog) IsStream() bool { return true }
-
-// ReadAt waits for an event. One that is longer than p goes on in the next
-// read.
-func (o *openLog) ReadAt(ctx context.Context, p []byte, _ int64) (int, error) {
-	select {
-	case o.turn <- struct{}{}:
-		defer func() { <-o.turn }()
-	case <-ctx.Done():
-		return 0, ctx.Err()
+// next waits for an event and renders it.
+func (r *reader) next(ctx context.Context) ([]byte, error) {
+	event, place, err := r.log.Next(ctx, r.place, r.want)
+	r.place = place
+	if err != nil {
+		return nil, err
 	}
-	if len(o.rest) == 0 {
-		r, place, err := o.log.Next(ctx, o.place, o.want)
-		o.place = place
-		if err != nil {
-			return 0, err
-		}
-		o.rest = lines([]Record{r})
-	}
-	n := copy(p, o.rest)
-	o.rest = o.rest[n:]
-	return n, nil
+	return lines([]Record{event}), nil
 }
 
-func (o *openLog) WriteAt(context.Context, []byte, int64) (int, error) { return 0, syscall.EBADF }
-func (o *openLog) Sync(context.Context, bool) error                    { return nil }
-func (o *openLog) Close() error                                        { return nil }
+// log is a file of the events for which want is true (nil: all). Each open
+// file begins with the oldest that is kept.
+func (b *base) log(want func(Record) bool) p9srv.Node {
+	return b.stream("log", func(context.Context) (nexter, error) {
+		return &reader{log: b.fs.o.Log, want: want}, nil
+	})
+}

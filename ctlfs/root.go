@@ -8,7 +8,7 @@ import (
 
 // rootEntries is what /ctl holds.
 func (fs *FS) rootEntries(_ context.Context, d *dir) ([]entry, error) {
-	return []entry{
+	entries := []entry{
 		{"ctl", func() p9srv.Node { return d.ctl(scope{}, fs.o.System.Config) }},
 		{"pubkey", func() p9srv.Node { return d.text("pubkey", pubkey(fs.o.System)) }},
 		{"status", func() p9srv.Node { return d.text("status", status(fs.o.System)) }},
@@ -17,7 +17,11 @@ func (fs *FS) rootEntries(_ context.Context, d *dir) ([]entry, error) {
 		{"sharing", func() p9srv.Node { return d.sharing() }},
 		{"volumes", func() p9srv.Node { return d.collection("volumes", KindVolume, fs.o.Volumes) }},
 		{"exports", func() p9srv.Node { return d.collection("exports", KindExport, fs.o.Exports) }},
-	}, nil
+	}
+	if o, ok := fs.o.System.(Watched); ok {
+		entries = append(entries, entry{"changes", func() p9srv.Node { return d.changes(o) }})
+	}
+	return entries, nil
 }
 
 // collection is the directory of all objects of a kind.
@@ -57,6 +61,9 @@ func (d *dir) object(k Kind, o Object) *dir {
 		}
 		if o, ok := o.(Logged); ok {
 			entries = append(entries, entry{"log", func() p9srv.Node { return d.log(o.Logs) }})
+		}
+		if o, ok := o.(Watched); ok {
+			entries = append(entries, entry{"changes", func() p9srv.Node { return d.changes(o) }})
 		}
 		if o, ok := o.(Conflicted); ok {
 			entries = append(entries, entry{"conflicts", func() p9srv.Node { return d.conflicts(o) }})

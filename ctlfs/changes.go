@@ -1,0 +1,76 @@
+package ctlfs
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"bazil/p9srv"
+)
+
+// Watched is a System or an Object whose files' changes can be followed.
+type Watched interface {
+	// Watch returns what tells of the changes from now on.
+	Watch(ctx context.Context) (Watcher, error)
+}
+
+// Watcher tells of changes. Nobody calls it twice at once; what it holds, it
+// holds only while Next runs.
+type Watcher interface {
+	// Next waits for changes. paths are the QID.Paths of files whose data or
+	// attributes changed and of directories whose entries changed; all: any
+	// may have changed.
+	Next(ctx context.Context) (paths []uint64, all bool, err error)
+}
+
+// manyChanges is how many paths stand in one record; more become "all".
+const manyChanges = 4096
+
+// changes is a file of the changes of o, one batch a read:
+//
+//	record = "all" newline | path { blank path } newline
+//	path   = decimal number
+func (b *base) changes(o Watched) p9srv.Node {
+	return b.stream("changes", func(ctx context.Context) (nexter, error) {
+		w, err := o.Watch(ctx)
+		return &changeReader{w}, err
+	})
+}
+
+type changeReader struct{ w Watcher }
+
+func (r *changeReader) next(ctx context.Context) ([]byte, error) {
+	paths, all, err := r.w.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if all || len(paths) > manyChanges {
+		return []byte("all\n"), nil
+	}
+	var record []byte
+	for _, p := range paths {
+		record = append(strconv.AppendUint(record, p, 10), ' ')
+	}
+	if len(record) == 0 {
+		return []byte("\n"), nil
+	}
+	record[len(record)-1] = '\n'
+	return record, nil
+}
+
+// ParseChanges reads a record of a changes file.
+func ParseChanges(record string) (paths []uint64, all bool, err error) {
+	record = strings.TrimSuffix(record, "\n")
+	if record == "all" {
+		return nil, true, nil
+	}
+	for _, f := range strings.Fields(record) {
+		p, err := strconv.ParseUint(f, 10, 64)
+		if err != nil || len(paths) == manyChanges {
+			return nil, false, fmt.Errorf("record of changes: %.20q is no path, or one too many", f)
+		}
+		paths = append(paths, p)
+	}
+	return paths, false, nil
+}
