@@ -224,10 +224,8 @@ func (c *content) put(p []byte, off int64) (grown int64) {
 		grown += l.writeBlocks(p, off)
 	case end > last:
 		grown += s.append(p[last-off:])
-		if len(l.blocks) > 0 {
-			freed, _ := l.forgetBlocks(last, end) // older than p
-			grown += l.absorb() - freed
-		}
+		freed, _ := l.forgetBlocks(last, end) // older than p
+		grown += l.absorb() - freed
 	}
 	if end > c.size.Load() {
 		c.size.Store(end)

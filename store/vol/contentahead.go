@@ -60,7 +60,11 @@ func (a *readAhead) advance(off, n int64) (lo, hi int64) {
 	if off == 0 {
 		oldest.hits = aheadHits - 1 // a file is mostly read from its start
 	}
-	return 0, 0
+	if n < store.AvgSplit {
+		return 0, 0
+	}
+	oldest.done = off + n // several chunks: open them side by side
+	return off, off + n
 }
 
 func (r *readRun) read(off, n int64, clock uint32) (lo, hi int64) {

@@ -53,11 +53,15 @@ func (l *dirtyLayer) writeBlocks(p []byte, off int64) (grown int64) {
 	return grown
 }
 
-// absorb moves the bytes of blocks that follow the end of the stream to it:
-// writes of one sequence may come in any order. It returns how much more
-// memory is taken afterwards.
+// absorbMax is how large a stream's buffer gets by what is absorbed: enough to
+// be cut, after which more is.
+const absorbMax = store.MaxPlain + blockSize
+
+// absorb moves the bytes of blocks that follow the end of the stream to it, as
+// many as it has room for: writes of one sequence may come in any order. It
+// returns how much more memory is taken afterwards.
 func (l *dirtyLayer) absorb() (grown int64) {
-	for {
+	for len(l.stream.buf) < absorbMax && len(l.blocks) > 0 {
 		end := l.stream.end()
 		i, at := end/blockSize, int(end%blockSize)
 		b := l.blocks[i]
@@ -72,6 +76,7 @@ func (l *dirtyLayer) absorb() (grown int64) {
 		b.eachPage(at, hi, func(_ int, mem []byte) { grown += l.stream.append(mem) })
 		grown -= l.forget(i, at, hi)
 	}
+	return grown
 }
 
 // forget takes bytes out of a block and returns what memory that frees.

@@ -94,7 +94,8 @@ func (w *extentWriter) rewrite(t extentTree, level int, lo int64, edits []extent
 		return w.build(storedExtents(edits), level, lo)
 	}
 	part := levelSize(level)
-	if inside := part <= w.limit && lo <= w.limit-part; len(edits) == 0 && inside && !t.ptr.IsZero() {
+	inside := part <= w.limit && lo <= w.limit-part
+	if len(edits) == 0 && inside && !t.ptr.IsZero() && !w.mustGrow(t, level, lo) {
 		return t, nil
 	}
 	n, err := w.nodeOf(t, level, lo)
@@ -112,13 +113,19 @@ func (w *extentWriter) rewrite(t extentTree, level int, lo int64, edits []extent
 	return w.rewriteChildren(children, level, lo, edits)
 }
 
+// mustGrow tells whether t is the old root, which has a level below the one
+// that is now asked for.
+func (w *extentWriter) mustGrow(t extentTree, level int, lo int64) bool {
+	return lo == 0 && w.base.form == formExtents && t.ptr == w.base.ptr && level > w.base.level
+}
+
 // nodeOf is the node of t. That of the old root has its own level, which may
 // be below the level asked for.
 func (w *extentWriter) nodeOf(t extentTree, level int, lo int64) (*extentNode, error) {
 	switch {
 	case t.node != nil:
 		return t.node, nil
-	case lo == 0 && w.base.form == formExtents && t.ptr == w.base.ptr:
+	case w.mustGrow(t, level, lo):
 		return w.base.rootNode(w.ctx)
 	}
 	return w.open(t.extentRef, level, lo)

@@ -53,7 +53,7 @@ func (s *splitStream) grow(n int) {
 	need := len(s.buf) + n
 	size := need
 	switch {
-	case s.long && need > smallMax:
+	case need > streamMemory/2 || s.long && need > smallMax:
 		size = max(need, streamMemory)
 	case len(s.buf) > 0:
 		size = max(need, min(2*need, streamMemory/2))
@@ -213,6 +213,9 @@ func (c *content) cut(ctx context.Context) {
 		if c.live == l && n > 0 {
 			p = l.stream.take(n)
 			l.pieces = append(l.pieces, p)
+			grown := l.absorb()
+			c.dirty.Add(grown)
+			c.env.budget.force(grown)
 		}
 		c.mu.Unlock()
 		if p == nil {

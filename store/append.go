@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Put stores sealed bytes under their ID unless they are here; isNew says
+// that they were not. They can be read at once and are durable after a Sync
+// that starts when Put has returned. Bytes that this program did not seal must
+// have passed VerifyID. Sealed is not kept. Errors are those of the file
+// system (ENOSPC when full: what was stored stays readable), ErrTooBig,
+// ErrClosed and ctx's.
+func (c *Chunks) Put(ctx context.Context, id ID, sealed []byte) (isNew bool, err error) {
+	if len(sealed) < MinSealed || len(sealed) > MaxSealed {
+		return false, fmt.Errorf("store chunk %v: %w: %d sealed bytes", id, ErrTooBig, len(sealed))
+	}
+	period := c.holds.enter()
+	defer c.holds.leave(period)
+	if c.Has(id) {
+		return false, nil
+	}
+	r := record{id: id, length: uint32(len(sealed)), dataCRC: crc(sealed)}
+	if err := c.lockWriter(ctx); err != nil {
+		return false, fmt.Errorf("store chunk %v: %w", id, err)
+	}
+	defer c.unlockWriter()
+	if c.present(id) { // by now
+		return false, nil
+	}
+	if err := c.append(ctx, r, sealed); err != nil {
+		return false, fmt.Errorf("store chunk %v: %w", id, err)
+	}
+	return true, nil
+}
+
+// append writes a record at the end of the active segment. The caller holds
+// writer.
+func (c *Chunks) append(ctx context.Context, r record, sealed []byte) error {
+	seg, err := c.room(ctx, r.size())
+	if err != nil {
+		return err
+	}
+	c.buf, err = c.appendTo(seg, c.buf, r, sealed)
+	if err != nil && closedByError(err) {
+		c.active = nil
+		c.queueSeal(seg, false)
+	}
+	return err
+}
+
+// appendTo writes a record, complete but for its place, at the end of a
+// segment that nobody else appends to. Buf is room to build it in, returned
+// for the next.
+func (c *Chunks) appendTo(seg *segment, buf []byte, r record, sealed []byte) ([]byte, error) {
+	c.mu.RLock()
+	r.segment, r.offset, r.durable = seg.number, uint32(seg.size), uint32(seg.durable)
+	c.mu.RUnlock()
+	buf = appendRecord(buf[:0], r, sealed)
+	if err := seg.write(buf, int64(r.offset)); err != nil {
+		return buf, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seg.mem[r.id] = span{offset: r.offset, length: r.length}
+	seg.size += r.size()
+	seg.chunks++
+	seg.bytes += int64(r.length)
+	delete(c.doubtful, r.id)
+	return buf, nil
+}
+
+// errNotCut says that a failed write may have left something at the end.
+var errNotCut = errors.New("segment could not be cut back")
+
+// write writes b at off, the end of the segment, which is left as it was if
+// that fails.
+func (s *segment) write(b []byte, off int64) error {
+	f, err := s.handle.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.handle.release()
+	if _, err = f.WriteAt(b, off); err == nil {
+		return nil
+	}
+	if cut := f.Truncate(off); cut != nil {
+		return errors.Join(err, errNotCut, cut)
+	}
+	return err
+}
+
+// closedByError says whether a segment is to be appended to no more after a
+// failed write: always, but when the disk is full and the segment as before.
+func closedByError(err error) bool { return !isFull(err) || errors.Is(err, errNotCut) }
+
+// room returns the active segment, a new one if there is none with n bytes
+// left. The caller holds writer.
+func (c *Chunks) room(ctx context.Context, n int64) (*segment, error) {
+	if c.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	if c.active != nil && !c.fits(c.active, n) {
+		if err := c.retire(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if c.active == nil {
+		seg, err := c.newSegment()
+		if err != nil {
+			return nil, fmt.Errorf("new segment: %w", err)
+		}
+		c.active = seg
+	}
+	return c.active, nil
+}
+
+// fits says whether n more bytes belong in a segment.
+func (c *Chunks) fits(seg *segment, n int64) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	full := seg.chunks > 0 && seg.size+n > c.segmentSize || seg.chunks >= maxSegmentChunks
+	return !full && !seg.failed
+}
+
+// retire ends appending to the active segment and has its footer written. It
+// waits while too many segments are waiting for that. The caller holds writer.
+func (c *Chunks) retire(ctx context.Context) error {
+	select {
+	case c.sealSlots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ctx.Done():
+		return ErrClosed
+	}
+	c.queueSeal(c.active, true)
+	c.active = nil
+	return nil
+}
+
+// newSegment makes the next segment.
+func (c *Chunks) newSegment() (*segment, error) {
+	seg, err := createSegment(c.handles, c.dir, c.lastSeg.Add(1))
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.segments[seg.number] = seg
+	c.unsealed = append(c.unsealed, seg)
+	return seg, nil
+}

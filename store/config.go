@@ -1,0 +1,166 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// Buckets of config.db.
+var (
+	metaBucket    = []byte("meta")
+	tablesBucket  = []byte("tables")  // one bucket in it for each table
+	sharingBucket = []byte("sharing") // name to wrapped sharing key
+	versionKey    = []byte("version")
+)
+
+const configVersion = "1"
+
+// Config keeps small records in named tables, in config.db: keys are strings,
+// values are CBOR in its deterministic form. It is safe for concurrent use.
+type Config struct {
+	db  *bolt.DB
+	enc cbor.EncMode
+	dec cbor.DecMode
+}
+
+// Tx is a transaction on a Config. It is valid only inside the function that
+// View or Update called.
+type Tx struct {
+	config *Config
+	tx     *bolt.Tx
+}
+
+func openConfig(path string) (*Config, error) {
+	enc, err := cbor.CoreDetEncOptions().EncMode()
+	if err != nil {
+		return nil, err
+	}
+	dec, err := cbor.DecOptions{
+		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
+		IndefLength:      cbor.IndefLengthForbidden,
+		MaxNestedLevels:  16,
+		MaxArrayElements: 1 << 16,
+		MaxMapPairs:      1 << 16,
+	}.DecMode()
+	if err != nil {
+		return nil, err
+	}
+	db, err := bolt.Open(path, fileMode, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	c := &Config{db: db, enc: enc, dec: dec}
+	if err := db.Update(initConfig); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+	}
+	return c, nil
+}
+
+// initConfig checks the version, or makes the buckets of a new file.
+func initConfig(tx *bolt.Tx) error {
+	if meta := tx.Bucket(metaBucket); meta != nil {
+		if v := string(meta.Get(versionKey)); v != configVersion {
+			return fmt.Errorf("configuration: %w %q, known is %q", ErrVersion, v, configVersion)
+		}
+	}
+	for _, name := range [][]byte{metaBucket, tablesBucket, sharingBucket} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(metaBucket).Put(versionKey, []byte(configVersion))
+}
+
+func (c *Config) close() error { return c.db.Close() }
+
+// View calls fn with a consistent view of all tables and returns its error.
+func (c *Config) View(fn func(*Tx) error) error {
+	return configError(c.db.View(func(tx *bolt.Tx) error { return fn(&Tx{c, tx}) }))
+}
+
+// Update calls fn and makes what it changed durable, all or nothing: nothing
+// if fn returns an error, which Update then returns. Updates come one after
+// the other; never call one while holding a mutex.
+func (c *Config) Update(fn func(*Tx) error) error {
+	return configError(c.db.Update(func(tx *bolt.Tx) error { return fn(&Tx{c, tx}) }))
+}
+
+func configError(err error) error {
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return fmt.Errorf("configuration: %w", ErrClosed)
+	}
+	return err
+}
+
+// Get reads the value at key in table into v, a pointer; ErrNotFound if there
+// is none.
+func (t *Tx) Get(table, key string, v any) error {
+	var data []byte
+	if b := t.table(table); b != nil {
+		data = b.Get([]byte(key))
+	}
+	if data == nil {
+		return fmt.Errorf("%s %q: %w", table, key, ErrNotFound)
+	}
+	return t.decode(table, key, data, v)
+}
+
+func (t *Tx) decode(table, key string, data []byte, v any) error {
+	if err := t.config.dec.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%s %q: %w: %w", table, key, ErrDamaged, err)
+	}
+	return nil
+}
+
+// Put sets the value at key in table, which it makes if need be. The key must
+// not be empty.
+func (t *Tx) Put(table, key string, v any) error {
+	data, err := t.config.enc.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("%s %q: %w", table, key, err)
+	}
+	b, err := t.tx.Bucket(tablesBucket).CreateBucketIfNotExists([]byte(table))
+	if err == nil {
+		err = b.Put([]byte(key), data)
+	}
+	if err != nil {
+		return fmt.Errorf("put %s %q: %w", table, key, err)
+	}
+	return nil
+}
+
+// Delete removes the value at key in table; none there is no error.
+func (t *Tx) Delete(table, key string) error {
+	b := t.table(table)
+	if b == nil {
+		return nil
+	}
+	if err := b.Delete([]byte(key)); err != nil {
+		return fmt.Errorf("delete %s %q: %w", table, key, err)
+	}
+	return nil
+}
+
+// Each calls fn for every key of table in order, until it returns an error,
+// which Each returns. Get, valid only during that call, reads the value into a
+// pointer. Fn must not change the table.
+func (t *Tx) Each(table string, fn func(key string, get func(v any) error) error) error {
+	b := t.table(table)
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(k, data []byte) error {
+		key := string(k)
+		return fn(key, func(v any) error { return t.decode(table, key, data, v) })
+	})
+}
+
+// table returns the bucket of a table, nil if there is none.
+func (t *Tx) table(name string) *bolt.Bucket {
+	return t.tx.Bucket(tablesBucket).Bucket([]byte(name))
+}

@@ -1,0 +1,217 @@
+package vol
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"bazil/store"
+)
+
+const benchSize = 128 << 20
+
+// benchFile stores a file of random bytes.
+func benchFile(b *testing.B) (chunks *store.Chunks, sealer *store.Sealer, body Body) {
+	chunks, sealer = testStore(b)
+	env := newEnv(chunks, sealer, chunks.NewReader(sealer, nil), 0)
+	env.start()
+	defer env.close()
+	c := newContent(env, "")
+	for off := int64(0); off < benchSize; off += 8 << 20 {
+		mustWrite(b, c, randomBytes(uint64(off), 8<<20), off)
+	}
+	return chunks, sealer, mustFlush(b, c)
+}
+
+func benchmarkStream(b *testing.B, data []byte, step int) {
+	b.SetBytes(benchSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		env := testEnv(b, 0)
+		c := newContent(env, "")
+		stop := committer(b, env, c)
+		b.StartTimer()
+		for off := 0; off < benchSize; off += step {
+			mustWrite(b, c, data[off:off+step], int64(off))
+		}
+		mustFlush(b, c)
+		b.StopTimer()
+		stop()
+		b.StartTimer()
+	}
+}
+
+func BenchmarkStreamRandom1M(b *testing.B)  { benchmarkStream(b, randomBytes(1, benchSize), 1<<20) }
+func BenchmarkStreamRandom64K(b *testing.B) { benchmarkStream(b, randomBytes(1, benchSize), 64<<10) }
+func BenchmarkStreamText1M(b *testing.B)    { benchmarkStream(b, textBytes(1, benchSize), 1<<20) }
+
+func benchmarkRead(b *testing.B, step int64, cold bool) {
+	chunks, sealer, body := benchFile(b)
+	size := int64(benchSize)
+	if !cold {
+		size = 16 << 20 // fits the cache
+	}
+	r := chunks.NewReader(sealer, nil)
+	p := make([]byte, step)
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		if cold {
+			b.StopTimer()
+			r = chunks.NewReader(sealer, nil)
+			b.StartTimer()
+		}
+		env := startEnv(b, chunks, sealer, r, 0)
+		c := newContent(env, body)
+		for off := int64(0); off < size; off += step {
+			if _, err := c.ReadAt(context.Background(), p, off); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+func BenchmarkReadCold1M(b *testing.B)   { benchmarkRead(b, 1<<20, true) }
+func BenchmarkReadCold128K(b *testing.B) { benchmarkRead(b, 128<<10, true) }
+func BenchmarkReadWarm1M(b *testing.B)   { benchmarkRead(b, 1<<20, false) }
+
+// Open and verify each chunk once, on one goroutine: what a cold read cannot
+// beat by more than the number of processors.
+func BenchmarkOpenChunks(b *testing.B) {
+	chunks, sealer, body := benchFile(b)
+	env := newEnv(chunks, sealer, chunks.NewReader(sealer, nil), 0)
+	s, err := newStored(env, body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(benchSize)
+	for b.Loop() {
+		var sealed, plain []byte
+		for off := int64(0); off < benchSize; {
+			x, n, err := s.segment(context.Background(), off, benchSize)
+			if err != nil || x == nil {
+				b.Fatal(err)
+			}
+			if sealed, err = chunks.Get(context.Background(), x.ptr.ID, sealed[:0]); err != nil {
+				b.Fatal(err)
+			}
+			if plain, err = sealer.Open(plain[:0], x.ptr, store.ChunkData, sealed); err != nil {
+				b.Fatal(err)
+			}
+			off += n
+		}
+	}
+}
+
+func BenchmarkReadBuffersWarm1M(b *testing.B) {
+	chunks, sealer, body := benchFile(b)
+	c := newContent(startEnv(b, chunks, sealer, chunks.NewReader(sealer, nil), 0), body)
+	var dst [][]byte
+	b.SetBytes(16 << 20)
+	b.ReportAllocs()
+	for b.Loop() {
+		for off := int64(0); off < 16<<20; off += 1 << 20 {
+			var err error
+			if dst, err = c.ReadBuffers(context.Background(), dst[:0], off, 1<<20); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+func BenchmarkRead4KRandomWarm(b *testing.B) {
+	chunks, sealer, body := benchFile(b)
+	c := newContent(startEnv(b, chunks, sealer, chunks.NewReader(sealer, nil), 0), body)
+	r := rand.New(rand.NewPCG(1, 1))
+	p := make([]byte, 4096)
+	read := func() {
+		if _, err := c.ReadAt(context.Background(), p, r.Int64N(32<<20/4096)*4096); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range 100_000 {
+		read()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		read()
+	}
+}
+
+func BenchmarkRead4KRandomWarmParallel(b *testing.B) {
+	chunks, sealer, body := benchFile(b)
+	c := newContent(startEnv(b, chunks, sealer, chunks.NewReader(sealer, nil), 0), body)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		r := rand.New(rand.NewPCG(1, rand.Uint64()))
+		p := make([]byte, 4096)
+		for pb.Next() {
+			if _, err := c.ReadAt(context.Background(), p, r.Int64N(32<<20/4096)*4096); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// A thousand random 4 KiB rewrites, and the flush that seals their blocks.
+func BenchmarkRewrite4KRandom(b *testing.B) {
+	chunks, sealer, body := benchFile(b)
+	env := startEnv(b, chunks, sealer, chunks.NewReader(sealer, nil), 0)
+	c := newContent(env, body)
+	r := rand.New(rand.NewPCG(1, 1))
+	p := randomBytes(5, 4096)
+	b.SetBytes(1000 * 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := range 1000 {
+			p[i%4096]++
+			mustWrite(b, c, p, r.Int64N(benchSize/4096)*4096)
+		}
+		mustFlush(b, c)
+	}
+}
+
+// One 4 KiB rewrite at a time, as a database does that syncs each.
+func BenchmarkRewrite4KFlush(b *testing.B) {
+	chunks, sealer, body := benchFile(b)
+	env := startEnv(b, chunks, sealer, chunks.NewReader(sealer, nil), 0)
+	c := newContent(env, body)
+	r := rand.New(rand.NewPCG(1, 1))
+	p := randomBytes(5, 4096)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		p[i%4096]++
+		mustWrite(b, c, p, r.Int64N(benchSize/4096)*4096)
+		mustFlush(b, c)
+	}
+}
+
+// One 4 KiB append at a time, as a log does that syncs each line.
+func BenchmarkAppend4KFlush(b *testing.B) {
+	chunks, sealer, body := benchFile(b)
+	env := startEnv(b, chunks, sealer, chunks.NewReader(sealer, nil), 0)
+	c := newContent(env, body)
+	p := randomBytes(5, 4096)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		p[i%4096]++
+		if _, _, err := c.Append(context.Background(), p); err != nil {
+			b.Fatal(err)
+		}
+		mustFlush(b, c)
+	}
+}
+
+// A write into memory that is dirty already.
+func BenchmarkWrite4KMemory(b *testing.B) {
+	env := testEnv(b, 0)
+	c := newContent(env, "")
+	mustTruncate(b, c, 16<<20)
+	r := rand.New(rand.NewPCG(1, 1))
+	p := randomBytes(5, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		mustWrite(b, c, p, r.Int64N(16<<20/4096)*4096)
+	}
+}
