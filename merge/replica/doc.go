@@ -1,3 +1,29 @@
-// Package replica brings what a peer's copy of a volume knows into the copy
-// here.
+// Package replica brings what a peer's copy of a volume has and knows into
+// the copy here, and then the content that it refers to.
+//
+// A pull asks for the root directory, joins it by the rules of package merge,
+// and goes on with those directories below it in which the peer knows
+// something that is not known here, breadth first, with many directories
+// asked for in one call and several calls under way, so that a long way to
+// the peer is filled. Each directory is joined by one vol.Volume.Apply: all
+// or nothing. When everything below a directory is done it is finished
+// (vol.Volume.Finish): from then on, all that the peer knows of that subtree
+// is known here, and the next pull skips it. A pull that is cut anywhere
+// leaves what it has joined; only what is not finished is looked at again.
+//
+// To finish a directory says that the peer's deletions, which show in its
+// listing as nothing at all, were done to all names there are. That would be
+// wrong for a name which another pull brought in between. So pulls into one
+// volume share a Replica: they take turns at joining and finishing, each
+// tells the others which directories it has changed, and a directory that was
+// joined and then changed by another is asked for and joined anew before it
+// is finished.
+//
+// On contact with a peer that knows of changes which this replica has made
+// but has no record of, or that has this replica's ID, the volume takes a new
+// replica ID first: it was restored from a backup or cloned.
+//
+// Nothing that a peer sends is believed to have the right form: names,
+// versions, contexts and the shape of the tree are checked before they touch
+// the volume, and a directory number may stand in one place only.
 package replica

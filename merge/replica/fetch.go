@@ -1,0 +1,210 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"bazil/store"
+	"bazil/store/vol"
+)
+
+const (
+	filesPerRound  = 1024    // looked at together, at most
+	bytesPerRound  = 2 << 30 // the same
+	chunksPerCall  = 256  // asked for in one call of Source.Chunks
+	fetchesAtOnce  = 4    // calls of Source.Chunks at once
+	maxRoundsAgain = 64   // levels of manifests that a file may have
+)
+
+// Fetch gets the content that the volume refers to and that is not here, in
+// the order in which it was heard of. What the peer does not have is left for
+// another. An error leaves what came in place.
+func (r *Replica) Fetch(ctx context.Context, src Source, o Options) (Result, error) {
+	f := &fetch{r: r, src: src, options: o, lacking: map[store.ID]bool{}}
+	err := f.run(ctx)
+	if err != nil {
+		err = fmt.Errorf("fetch content of volume %v: %w", r.Volume.ID(), err)
+	}
+	return f.result, err
+}
+
+// fetch is one Fetch under way.
+type fetch struct {
+	r       *Replica
+	src     Source
+	options Options
+
+	mu      sync.Mutex // guards result and lacking
+	result  Result
+	lacking map[store.ID]bool // asked for, and the peer has not
+}
+
+func (f *fetch) run(ctx context.Context) error {
+	after := uint64(0)
+	for {
+		wants, err := f.r.Volume.Wanted(ctx, after, filesPerRound)
+		if err != nil || len(wants) == 0 {
+			return err
+		}
+		wants = firstBytes(wants, bytesPerRound)
+		if err := f.files(ctx, wants); err != nil {
+			return err
+		}
+		after = wants[len(wants)-1].Seq
+	}
+}
+
+// firstBytes returns the first of wants that have n bytes together; at least
+// one.
+func firstBytes(wants []vol.Want, n int64) []vol.Want {
+	for i, w := range wants {
+		if n -= w.Size; n < 0 {
+			return wants[:i+1]
+		}
+	}
+	return wants
+}
+
+// files gets the content of some files. Manifests are chunks that name
+// others: when some came in, what they name is looked for.
+func (f *fetch) files(ctx context.Context, wants []vol.Want) error {
+	var whole []uint64
+	for range maxRoundsAgain {
+		round, err := f.look(ctx, wants)
+		if err != nil {
+			return err
+		}
+		if err := f.chunks(ctx, round.absent); err != nil {
+			return err
+		}
+		whole = append(whole, f.sort(round)...)
+		if wants = round.open; len(wants) == 0 {
+			break
+		}
+	}
+	return f.fetched(ctx, whole)
+}
+
+// round is what a look at files has found.
+type round struct {
+	absent []store.ID   // chunks to ask for
+	files  []fileChunks // files all of whose chunks are known
+	open   []vol.Want   // files to be looked at again
+}
+
+// fileChunks are the chunks of a file that were not here.
+type fileChunks struct {
+	seq    uint64
+	absent []store.ID
+}
+
+// look finds the chunks of files that are not here.
+func (f *fetch) look(ctx context.Context, wants []vol.Want) (*round, error) {
+	out := &round{}
+	asked := map[store.ID]bool{}
+	for _, w := range wants {
+		file := fileChunks{seq: w.Seq}
+		missing, err := f.r.Volume.WantChunks(ctx, w, func(id store.ID, _ bool) error {
+			if f.r.Chunks.Has(id) {
+				return nil
+			}
+			file.absent = append(file.absent, id)
+			if !asked[id] && !f.lacks(id) {
+				asked[id] = true
+				out.absent = append(out.absent, id)
+			}
+			return ctx.Err()
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(missing) > 0 && !f.lacksAny(missing) {
+			out.open = append(out.open, w)
+		} else {
+			out.files = append(out.files, file)
+		}
+	}
+	return out, nil
+}
+
+func (f *fetch) lacks(id store.ID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lacking[id]
+}
+
+func (f *fetch) lacksAny(ids []store.ID) bool {
+	for _, id := range ids {
+		if f.lacks(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// chunks asks for chunks and stores them.
+func (f *fetch) chunks(ctx context.Context, ids []store.ID) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(fetchesAtOnce)
+	for len(ids) > 0 {
+		batch := ids[:min(chunksPerCall, len(ids))]
+		ids = ids[len(batch):]
+		g.Go(func() error {
+			return f.src.Chunks(ctx, batch, func(i int, sealed []byte) error {
+				if i < 0 || i >= len(batch) {
+					return fmt.Errorf("%w: chunk %d of %d", errPeer, i, len(batch))
+				}
+				return f.got(ctx, batch[i], sealed)
+			})
+		})
+	}
+	return g.Wait()
+}
+
+func (f *fetch) got(ctx context.Context, id store.ID, sealed []byte) error {
+	if sealed != nil {
+		if _, err := f.r.Chunks.Put(ctx, id, sealed); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if sealed == nil {
+		f.lacking[id] = true
+		return nil
+	}
+	f.result.Chunks++
+	f.result.Bytes += int64(len(sealed))
+	if f.options.Progress != nil {
+		f.options.Progress(f.result)
+	}
+	return nil
+}
+
+// sort returns the files of a round that are whole now.
+func (f *fetch) sort(r *round) []uint64 {
+	var whole []uint64
+	for _, file := range r.files {
+		if f.lacksAny(file.absent) {
+			f.result.Missing++
+		} else {
+			whole = append(whole, file.seq)
+			f.result.Files++
+		}
+	}
+	return whole
+}
+
+// fetched tells the volume, once it is on disk, that content is here.
+func (f *fetch) fetched(ctx context.Context, seqs []uint64) error {
+	if len(seqs) == 0 {
+		return nil
+	}
+	if err := f.r.Chunks.Sync(ctx); err != nil {
+		return err
+	}
+	return f.r.Volume.Fetched(ctx, seqs...)
+}

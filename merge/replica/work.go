@@ -1,0 +1,221 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"bazil/merge"
+	"bazil/store/vol"
+)
+
+const (
+	callsInFlight = 8   // calls of Source.Dirs at once
+	dirsPerCall   = 128 // directories asked for in one
+)
+
+// work asks for what is in the queue until nothing is left.
+func (p *pull) work(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for range callsInFlight {
+		g.Go(func() error {
+			err := p.worker(ctx)
+			if err != nil {
+				p.queue.stop()
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+func (p *pull) worker(ctx context.Context) error {
+	for {
+		batch := p.queue.take(dirsPerCall)
+		if len(batch) == 0 {
+			return ctx.Err()
+		}
+		err := p.ask(ctx, batch)
+		p.queue.done()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// ask gets the states of the directories of a batch and joins them.
+func (p *pull) ask(ctx context.Context, batch []*node) error {
+	asked, err := p.lacking(ctx, batch)
+	if err != nil || len(asked) == 0 {
+		return err
+	}
+	reqs := make([]vol.DirRequest, len(asked))
+	for i, n := range asked {
+		reqs[i] = n.request()
+	}
+	next := 0
+	err = p.src.Dirs(ctx, reqs, func(i int, d vol.DirState) error {
+		if i != next || i >= len(asked) {
+			return fmt.Errorf("%w: answer %d in place of %d", errPeer, i, next)
+		}
+		next++
+		return p.apply(ctx, asked[i], d)
+	})
+	if err == nil && next < len(asked) {
+		err = fmt.Errorf("%w: %d of %d directories", errPeer, next, len(asked))
+	}
+	return err
+}
+
+// lacking joins those directories of a batch that the peer is known not to
+// have, and returns the others.
+func (p *pull) lacking(ctx context.Context, batch []*node) ([]*node, error) {
+	rest := make([]*node, 0, len(batch))
+	for _, n := range batch {
+		if n.lack == nil {
+			rest = append(rest, n)
+		} else if err := p.apply(ctx, n, *n.lack); err != nil {
+			return nil, err
+		}
+	}
+	return rest, nil
+}
+
+// apply joins one directory.
+func (p *pull) apply(ctx context.Context, n *node, d vol.DirState) error {
+	if n.lack == nil {
+		if err := checkState(&d); err != nil {
+			return err
+		}
+	}
+	if err := p.r.take(ctx); err != nil {
+		return err
+	}
+	defer p.r.give()
+	if err := p.checkSelf(ctx, &d); err != nil {
+		return err
+	}
+	return p.join(ctx, n, d)
+}
+
+// join joins one directory and queues those below it.
+func (p *pull) join(ctx context.Context, n *node, d vol.DirState) error {
+	n.theirs = d.View
+	switch {
+	case n.remote != 0 && d.Dir == 0: // removed there since it was listed
+		n.partial = true
+		return p.complete(ctx, n)
+	case d.Same:
+		return p.complete(ctx, n)
+	}
+	subs, changed, err := p.r.Volume.Apply(ctx, n.local, d)
+	if vanished(err) {
+		n.partial = true
+		return p.complete(ctx, n)
+	}
+	if err != nil {
+		return err
+	}
+	p.note(d, changed)
+	if changed || len(subs) > 0 {
+		p.taint(n.local)
+	}
+	return p.descend(ctx, n, subs)
+}
+
+// vanished says whether a local directory is no longer there.
+func vanished(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESTALE)
+}
+
+func (p *pull) note(d vol.DirState, changed bool) {
+	p.result.Dirs++
+	p.result.Names += len(d.Entries)
+	if changed {
+		p.result.Changed++
+	}
+	if p.options.Progress != nil {
+		p.options.Progress(p.result)
+	}
+}
+
+// taint tells other pulls that have joined a directory that its names have
+// changed since.
+func (p *pull) taint(local uint64) {
+	for _, o := range p.r.others(p) {
+		if n := o.joined[local]; n != nil {
+			n.tainted = true
+		}
+	}
+}
+
+// descend queues what is below a directory that was joined.
+func (p *pull) descend(ctx context.Context, n *node, subs []vol.Sub) error {
+	if n.depth >= maxDepth && len(subs) > 0 {
+		return fmt.Errorf("%w: directories %d deep", errPeer, maxDepth)
+	}
+	nodes := make([]*node, len(subs))
+	for i, s := range subs {
+		if at, ok := p.places[s.Remote]; ok && at != s.Local && s.Remote != 0 {
+			return fmt.Errorf("%w: directory %d in two places", errPeer, s.Remote)
+		}
+		p.places[s.Remote] = s.Local
+		nodes[i] = n.sub(s)
+	}
+	n.todo = len(subs)
+	p.joined[n.local] = n
+	if n.todo == 0 {
+		return p.complete(ctx, n)
+	}
+	p.queue.add(nodes...)
+	return nil
+}
+
+// complete finishes a directory whose subtree is done, and those above it
+// that are done by that.
+func (p *pull) complete(ctx context.Context, n *node) error {
+	for ; n != nil; n = n.up {
+		delete(p.joined, n.local)
+		if n.tainted && !n.partial && n.again < maxAgain {
+			return p.rejoin(n)
+		}
+		if n.partial = n.partial || n.tainted; !n.partial {
+			if err := p.finish(ctx, n); err != nil {
+				return err
+			}
+		}
+		if n.up == nil {
+			p.result.Complete = !n.partial
+			return nil
+		}
+		n.up.partial = n.up.partial || n.partial
+		if n.up.todo--; n.up.todo > 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (p *pull) finish(ctx context.Context, n *node) error {
+	err := p.r.Volume.Finish(ctx, n.local, n.theirs)
+	if vanished(err) {
+		n.partial = true
+		return nil
+	}
+	return err
+}
+
+// rejoin asks for a directory once more.
+func (p *pull) rejoin(n *node) error {
+	v, err := p.r.Volume.View(n.local)
+	if vanished(err) {
+		v, err = merge.View{}, nil
+	}
+	n.known, n.tainted = v.Ctx, false
+	n.again++
+	p.queue.add(n)
+	return err
+}
