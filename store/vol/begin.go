@@ -1,0 +1,51 @@
+package vol
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+)
+
+// errClosed is what the methods of a closed volume give.
+var errClosed = fmt.Errorf("volume is closed: %w", syscall.EIO)
+
+// begin takes the namespace lock for a change. It waits while more was changed
+// than memory is meant to hold; the error is then that of making it durable.
+func (v *Volume) begin(ctx context.Context) error {
+	for {
+		v.mu.Lock()
+		if v.closed {
+			v.unlock()
+			return errClosed
+		}
+		n, limit := len(v.now.entries), v.entryLimit()
+		if n > limit/2 {
+			v.committer.wake()
+		}
+		if n < limit {
+			return nil
+		}
+		g := v.now
+		if v.commit != nil {
+			g = v.commit
+		}
+		v.unlock()
+		if err := g.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// entryLimit is how many names a commit group may hold: about a KiB of memory
+// each.
+func (v *Volume) entryLimit() int { return int(max(v.o.DirtyLimit>>10, 64)) }
+
+// wait returns when the group is durable, or could not be made so.
+func (g *group) wait(ctx context.Context) error {
+	select {
+	case <-g.done:
+		return g.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,134 @@
+package vol
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+
+	"go.etcd.io/bbolt"
+
+	"bazil/merge"
+)
+
+// DirRequest asks for the state of one directory.
+type DirRequest struct {
+	Dir   uint64        // the sender's number of it, 0 for the root
+	Known merge.Context // the receiver's View.Ctx of it
+}
+
+// DirState is what a replica tells another of one directory: its committed
+// state at one moment.
+type DirState struct {
+	Dir     uint64       // the sender's number of the directory
+	Same    bool         // the receiver knows all of it: no Entries follow
+	View    merge.View   // of the sender
+	Root    merge.Entry  // the settings of the root directory; of no other
+	Entries []NamedEntry // sorted by name; names that are not here are absent
+}
+
+// NamedEntry is one name in a DirState.
+type NamedEntry struct {
+	Name string
+	merge.Entry
+	Sub     uint64     // the sender's number of the directory at this name, 0: none
+	SubView merge.View // its view, where Sub is not 0
+}
+
+// DirState returns the state of a directory, 0 standing for the root. known is
+// what the receiver knows there. ESTALE: the directory is no more.
+func (v *Volume) DirState(ctx context.Context, dir uint64, known merge.Context) (DirState, error) {
+	if dir == 0 {
+		dir = rootDir
+	}
+	var out DirState
+	err := v.db.View(func(tx *bbolt.Tx) (err error) {
+		out, err = readDirState(ctx, tx, dir, known)
+		return err
+	})
+	if err != nil {
+		return DirState{}, fmt.Errorf("directory %d: %w", dir, err)
+	}
+	return out, nil
+}
+
+func readDirState(ctx context.Context, tx *bbolt.Tx, num uint64, known merge.Context) (DirState, error) {
+	view, err := readView(tx, num)
+	if err != nil {
+		return DirState{}, err
+	}
+	out := DirState{Dir: num, View: view}
+	if known.Covers(view.Max) {
+		out.Same = true
+		return out, nil
+	}
+	err = eachName(tx, num, func(name, value []byte) error {
+		rec, err := decodeRecord(value)
+		if err != nil {
+			return fmt.Errorf("%q: %w: %w", name, ErrDamaged, err)
+		}
+		if len(name) == 0 {
+			out.Root = rec.Entry
+			return ctx.Err()
+		}
+		e, err := readNamed(tx, view, string(name), rec)
+		if e.Sub != 0 || !e.Empty() {
+			out.Entries = append(out.Entries, e)
+		}
+		return err
+	})
+	return out, err
+}
+
+func readNamed(tx *bbolt.Tx, view merge.View, name string, rec *record) (NamedEntry, error) {
+	e := NamedEntry{Name: name, Entry: rec.Entry, Sub: rec.Sub}
+	if rec.Sub == 0 {
+		return e, nil
+	}
+	r, err := readDirRecord(tx, rec.Sub)
+	if err == nil && r == nil {
+		err = fmt.Errorf("%w: no directory %d", ErrDamaged, rec.Sub)
+	}
+	if err != nil {
+		return e, err
+	}
+	e.SubView = view.Sub(r.Dir)
+	return e, nil
+}
+
+// readView works out the view of a directory from those above it.
+func readView(tx *bbolt.Tx, num uint64) (merge.View, error) {
+	r, err := readDirRecord(tx, num)
+	if err != nil {
+		return merge.View{}, err
+	}
+	if r == nil {
+		return merge.View{}, syscall.ESTALE
+	}
+	if num == rootDir {
+		s, err := decodeState(tx.Bucket(bucketMeta).Get(keyState))
+		if err != nil {
+			return merge.View{}, err
+		}
+		return merge.RootView(s.dot(), r.Dir), nil
+	}
+	if r.Parent >= num {
+		return merge.View{}, fmt.Errorf("%w: directory %d in %d", ErrDamaged, num, r.Parent)
+	}
+	above, err := readView(tx, r.Parent)
+	return above.Sub(r.Dir), err
+}
+
+// View returns the view of a directory here, changes that are not durable
+// included; 0 stands for the root.
+func (v *Volume) View(dir uint64) (merge.View, error) {
+	v.mu.Lock()
+	defer v.unlock()
+	if v.closed {
+		return merge.View{}, errClosed
+	}
+	d, err := v.dirByNumber(dir)
+	if err != nil {
+		return merge.View{}, err
+	}
+	return d.view(v.state.dot()), nil
+}

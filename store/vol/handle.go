@@ -1,0 +1,136 @@
+package vol
+
+import (
+	"context"
+	"sync"
+	"syscall"
+
+	"bazil/merge"
+)
+
+// Handle is an open regular file. One for reading goes on with the version
+// that was there when it was opened, if a peer's takes its place; what is
+// written here shows at once. One for writing keeps what the name shows.
+type Handle struct {
+	v     *Volume
+	in    *inode
+	f     *file
+	write bool
+	once  sync.Once
+}
+
+// Open opens a regular file; any number of times. Errors: EISDIR, EINVAL (not
+// a regular file).
+func (n *Node) Open(ctx context.Context, write bool) (*Handle, error) {
+	switch n.kind {
+	case merge.KindFile:
+	case merge.KindDir:
+		return nil, syscall.EISDIR
+	default:
+		return nil, syscall.EINVAL
+	}
+	v := n.v
+	v.mu.Lock()
+	defer v.unlock()
+	in, err := n.inode()
+	if err != nil {
+		return nil, err
+	}
+	return v.open(in, write), nil
+}
+
+func (v *Volume) open(in *inode, write bool) *Handle {
+	f := v.fileOf(in)
+	if write {
+		v.beginWrite(in)
+	}
+	in.handles++
+	f.handles++
+	return &Handle{v: v, in: in, f: f, write: write}
+}
+
+// Close gives the handle free.
+func (h *Handle) Close() error {
+	h.once.Do(func() {
+		v := h.v
+		v.mu.Lock()
+		defer v.unlock()
+		h.in.handles--
+		h.f.handles--
+		if h.write {
+			v.endWrite(h.in)
+		}
+		v.idleFile(h.f)
+		v.drop(h.in)
+	})
+	return nil
+}
+
+// ReadAt fills p with the bytes at off; n < len(p) without an error is the end
+// of the file.
+func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) {
+	return h.f.c.ReadAt(ctx, p, off)
+}
+
+// ReadBuffers appends to dst slices that hold up to n bytes at off; fewer is
+// the end of the file. They are lent: nobody may change them, nobody will.
+func (h *Handle) ReadBuffers(ctx context.Context, dst [][]byte, off int64, n int) ([][]byte, error) {
+	return h.f.c.ReadBuffers(ctx, dst, off, n)
+}
+
+// WriteAt writes all of p at off, or says how much and why not more. It waits
+// while too much of the volume is not durable. Errors: EBADF, EFBIG, ENOSPC.
+func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err error) {
+	if !h.write {
+		return 0, syscall.EBADF
+	}
+	n, err = h.f.c.WriteAt(ctx, p, off)
+	h.wrote(n > 0)
+	return n, err
+}
+
+// Append writes p at the end of the file, where nothing else can get between,
+// and returns where that was.
+func (h *Handle) Append(ctx context.Context, p []byte) (off int64, n int, err error) {
+	if !h.write {
+		return 0, 0, syscall.EBADF
+	}
+	off, n, err = h.f.c.Append(ctx, p)
+	h.wrote(n > 0)
+	return off, n, err
+}
+
+// Truncate makes the file size bytes long.
+func (h *Handle) Truncate(ctx context.Context, size int64) error {
+	if !h.write {
+		return syscall.EBADF
+	}
+	if err := h.f.c.Truncate(ctx, size); err != nil {
+		return err
+	}
+	h.wrote(true)
+	return nil
+}
+
+func (h *Handle) wrote(changed bool) {
+	if !changed {
+		return
+	}
+	h.v.mu.Lock()
+	defer h.v.unlock()
+	h.v.wrote(h.in)
+}
+
+// Sync returns when the file's bytes and attributes, and the names on the way
+// to it, are durable.
+func (h *Handle) Sync(ctx context.Context) error { return h.v.sync(ctx, h.f) }
+
+// resize makes a file size bytes long whether it is open or not.
+func (n *Node) resize(ctx context.Context, size int64) error {
+	h, err := n.Open(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return h.Truncate(ctx, size)
+}

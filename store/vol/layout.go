@@ -1,0 +1,153 @@
+package vol
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"go.etcd.io/bbolt"
+
+	"bazil/merge"
+)
+
+// The buckets of a volume's Bolt file, drawn in the package comment.
+var (
+	bucketMeta      = []byte("meta")
+	bucketDirs      = []byte("dirs")
+	bucketNames     = []byte("names")
+	bucketInodes    = []byte("inodes")
+	bucketLoose     = []byte("loose")
+	bucketConflicts = []byte("conflicts")
+	bucketWanted    = []byte("wanted")
+	bucketSnapshots = []byte("snapshots")
+
+	allBuckets = [][]byte{bucketMeta, bucketDirs, bucketNames, bucketInodes,
+		bucketLoose, bucketConflicts, bucketWanted, bucketSnapshots}
+
+	keyFormat = []byte("format")
+	keyVolume = []byte("volume")
+	keyState  = []byte("state")
+	keyFile   = []byte("file")
+)
+
+// formatVersion is the version of the whole layout.
+const formatVersion = 1
+
+// The errors of opening a volume's file that can be told apart.
+var (
+	// ErrFormat: the file is no volume, or one of a version not known here.
+	ErrFormat = errors.New("not a volume of a known format")
+	// ErrDamaged: a record in the file does not decode.
+	ErrDamaged = errors.New("volume is damaged")
+)
+
+// rootDir and rootIno are the numbers of the root directory.
+const (
+	rootDir = 1
+	rootIno = 1
+)
+
+// state is what changes in a volume with every commit group.
+type state struct {
+	replica merge.ReplicaID
+	n       uint64 // own changes spent
+	ino     uint64 // the last number given to a file
+	dir     uint64 // the last number given to a directory's place
+	change  uint64 // the last number of a change
+	want    uint64 // the last number of wanted content
+	figures figures
+}
+
+// figures are what Stats tells.
+type figures struct {
+	files, dirs, bytes, conflicts int64
+}
+
+func (s *state) dot() merge.Dot { return merge.Dot{Replica: s.replica, N: s.n} }
+
+const stateVersion = 1
+
+func appendState(b []byte, s *state) []byte {
+	e := encoder{b: b}
+	e.byte(stateVersion)
+	e.fixed(uint64(s.replica))
+	for _, n := range []uint64{s.n, s.ino, s.dir, s.change, s.want} {
+		e.uint(n)
+	}
+	for _, n := range []int64{s.figures.files, s.figures.dirs, s.figures.bytes, s.figures.conflicts} {
+		e.int(n)
+	}
+	return e.b
+}
+
+func decodeState(b []byte) (state, error) {
+	d := decoder{b: b}
+	if v := d.byte(); v != stateVersion && d.err == nil {
+		return state{}, fmt.Errorf("state of version %d, want %d: %w", v, stateVersion, ErrFormat)
+	}
+	s := state{replica: merge.ReplicaID(d.fixed()), n: d.uint(), ino: d.uint(), dir: d.uint(), change: d.uint(), want: d.uint()}
+	s.figures = figures{files: d.int(), dirs: d.int(), bytes: d.int(), conflicts: d.int()}
+	if err := d.end(); err != nil {
+		return state{}, fmt.Errorf("state: %w", err)
+	}
+	if s.replica == 0 || s.ino < rootIno || s.dir < rootDir {
+		return state{}, fmt.Errorf("state: %w", errMalformed)
+	}
+	return s, nil
+}
+
+// numKey is a key that begins with a number.
+func numKey(n uint64, rest string) []byte {
+	b := make([]byte, 8, 8+len(rest))
+	binary.BigEndian.PutUint64(b, n)
+	return append(b, rest...)
+}
+
+// splitKey takes such a key apart.
+func splitKey(key []byte) (n uint64, rest []byte) {
+	if len(key) < 8 {
+		return 0, nil
+	}
+	return binary.BigEndian.Uint64(key), key[8:]
+}
+
+// fileID is where a file is: a copy of it has another.
+func fileID(path string) ([]byte, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil, nil
+	}
+	return numKey(uint64(st.Dev), string(numKey(st.Ino, ""))), nil
+}
+
+// readDirRecord returns the record of a directory, nil if there is none.
+func readDirRecord(tx *bbolt.Tx, num uint64) (*dirRecord, error) {
+	b := tx.Bucket(bucketDirs).Get(numKey(num, ""))
+	if b == nil {
+		return nil, nil
+	}
+	r, err := decodeDirRecord(b)
+	if err != nil {
+		return nil, fmt.Errorf("directory %d: %w: %w", num, ErrDamaged, err)
+	}
+	return r, nil
+}
+
+// readRecord returns the record of a name, nil if there is none.
+func readRecord(tx *bbolt.Tx, dir uint64, name string) (*record, error) {
+	b := tx.Bucket(bucketNames).Get(numKey(dir, name))
+	if b == nil {
+		return nil, nil
+	}
+	r, err := decodeRecord(b)
+	if err != nil {
+		return nil, fmt.Errorf("%q in directory %d: %w: %w", name, dir, ErrDamaged, err)
+	}
+	return r, nil
+}

@@ -1,0 +1,32 @@
+package vol
+
+import "context"
+
+// Stats are a volume's figures.
+type Stats struct {
+	Files        int64 // names that show something other than a directory
+	Dirs         int64 // without the root
+	LogicalBytes int64 // sizes of the files, holes included
+	Conflicts    int64 // names with versions that differ
+	DirtyBytes   int64 // memory that bytes not yet durable take
+	DirtyNames   int64 // names changed and not yet durable
+	CachedNames  int64 // names in memory
+}
+
+// Stats returns the figures. It does no I/O.
+func (v *Volume) Stats(ctx context.Context) (Stats, error) {
+	v.mu.Lock()
+	defer v.unlock()
+	if v.closed {
+		return Stats{}, errClosed
+	}
+	f := v.state.figures
+	s := Stats{
+		Files: f.files, Dirs: f.dirs, LogicalBytes: f.bytes, Conflicts: f.conflicts,
+		DirtyBytes: v.env.dirtyBytes(), DirtyNames: int64(len(v.now.entries)), CachedNames: int64(v.cache.n),
+	}
+	if v.commit != nil {
+		s.DirtyNames += int64(len(v.commit.entries))
+	}
+	return s, nil
+}

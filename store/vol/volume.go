@@ -1,0 +1,313 @@
+package vol
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"bazil/merge"
+	"bazil/store"
+)
+
+// Options say what a volume works with.
+type Options struct {
+	Chunks         *store.Chunks // where the bytes of files are
+	Sealer         *store.Sealer // seals and opens them
+	Fetch          store.Fetcher // gets chunks that are not here; may be nil
+	CommitInterval time.Duration // what was changed is durable after it; 5 s if 0
+	DirtyLimit     int64         // bytes of memory for what is not durable yet; 128 MiB if 0
+	CacheEntries   int           // names kept in memory; 65536 if 0
+	Log            *slog.Logger  // where events go; nowhere if nil
+}
+
+// Info names a volume and this replica of it.
+type Info struct {
+	ID      ID
+	Replica merge.ReplicaID
+}
+
+// Volume is an open volume. Its methods, and those of its Nodes and Handles,
+// may be used by many goroutines.
+type Volume struct {
+	o     Options
+	id    ID
+	db    *bbolt.DB
+	env   *contentEnv
+	fetch atomic.Pointer[store.Fetcher]
+
+	committer commitWorker
+
+	// mu is the namespace lock. It guards everything below and whatever is
+	// reached from it: entries, directories, inodes, groups. It is held for
+	// moments only: never during I/O other than short reads of the Bolt file,
+	// never while asking for a Bolt write transaction.
+	mu     sync.Mutex
+	state  state
+	root   *dir
+	dirs   map[uint64]*dir
+	inodes map[uint64]*inode
+	files  map[*file]struct{} // whose bytes are in memory or open
+	cache  entryList
+	now    *group // takes the changes being made
+	commit *group // is being made durable, or nil
+	done   uint64 // how often that came to an end
+	marks  uint64 // of contents to come
+	watch  watchRing
+	closed bool
+}
+
+// newRoot is the record of the root directory's name, "" in itself. Nobody
+// has set attributes: those that a peer set count when they come.
+func newRoot() *record {
+	t := now()
+	return &record{Ino: rootIno, Sub: rootDir, Implied: true, ATime: t, MTime: t, CTime: t, BTime: t}
+}
+
+// newState is that of a volume nobody has changed.
+func newState() state { return state{replica: newReplicaID(), ino: rootIno, dir: rootDir} }
+
+func newReplicaID() merge.ReplicaID {
+	var b [8]byte
+	for {
+		rand.Read(b[:])
+		if id := merge.ReplicaID(binary.BigEndian.Uint64(b[:])); id != 0 {
+			return id
+		}
+	}
+}
+
+// Create makes the file of an empty volume at path, which must not exist. A
+// volume that is connected to another device's has the same ID.
+func Create(path string, id ID, o Options) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("create volume: %w", err)
+	}
+	f.Close()
+	if err := createAt(path, id); err != nil {
+		os.Remove(path)
+		return fmt.Errorf("create volume %s: %w", path, err)
+	}
+	return nil
+}
+
+func createAt(path string, id ID) error {
+	db, err := openBolt(path)
+	if err != nil {
+		return err
+	}
+	file, err := fileID(path)
+	if err == nil {
+		err = db.Update(func(tx *bbolt.Tx) error { return writeNew(tx, id, file) })
+	}
+	return errors.Join(err, db.Close())
+}
+
+func writeNew(tx *bbolt.Tx, id ID, file []byte) error {
+	for _, name := range allBuckets {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	s, meta := newState(), tx.Bucket(bucketMeta)
+	return errors.Join(
+		meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion)),
+		meta.Put(keyVolume, id[:]),
+		meta.Put(keyFile, file),
+		meta.Put(keyState, appendState(nil, &s)),
+		tx.Bucket(bucketDirs).Put(numKey(rootDir, ""), appendDirRecord(nil, &dirRecord{Records: 1})),
+		tx.Bucket(bucketNames).Put(numKey(rootDir, ""), appendRecord(nil, newRoot())),
+		tx.Bucket(bucketInodes).Put(numKey(rootIno, ""), numKey(rootDir, "")),
+	)
+}
+
+func openBolt(path string) (*bbolt.DB, error) {
+	return bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:      time.Second,
+		FreelistType: bbolt.FreelistMapType,
+	})
+}
+
+// Open opens the volume at path and starts its committer.
+func Open(path string, o Options) (*Volume, error) {
+	o.setDefaults()
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("open volume: %w", err)
+	}
+	db, err := openBolt(path)
+	if err != nil {
+		return nil, fmt.Errorf("open volume %s: %w", path, err)
+	}
+	v := &Volume{
+		o: o, db: db,
+		dirs:   make(map[uint64]*dir),
+		inodes: make(map[uint64]*inode),
+		files:  make(map[*file]struct{}),
+		now:    newGroup(1),
+	}
+	v.SetFetch(o.Fetch)
+	if err := v.load(path); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("open volume %s: %w", path, err)
+	}
+	v.env = newEnv(o.Chunks, o.Sealer, o.Chunks.NewReader(o.Sealer, fetcher{v}), o.DirtyLimit)
+	v.env.start()
+	v.committer.start(v)
+	return v, nil
+}
+
+func (o *Options) setDefaults() {
+	if o.CommitInterval <= 0 {
+		o.CommitInterval = 5 * time.Second
+	}
+	if o.DirtyLimit <= 0 {
+		o.DirtyLimit = defaultDirtyLimit
+	}
+	if o.CacheEntries <= 0 {
+		o.CacheEntries = 64 << 10
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// changesPerCrash is more than the changes that can be seen without becoming
+// durable: numbers that clients saw before a crash do not come again.
+const changesPerCrash = 1 << 24
+
+// load reads the state and the root directory. A copy of the volume's file is
+// another replica.
+func (v *Volume) load(path string) error {
+	file, err := fileID(path)
+	if err != nil {
+		return err
+	}
+	copied := false
+	var root *dirRecord
+	err = v.db.View(func(tx *bbolt.Tx) error {
+		for _, name := range allBuckets {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: bucket %q is missing", ErrFormat, name)
+			}
+		}
+		meta := tx.Bucket(bucketMeta)
+		if b := meta.Get(keyFormat); len(b) != 4 || binary.BigEndian.Uint32(b) != formatVersion {
+			return fmt.Errorf("%w: version %x", ErrFormat, b)
+		}
+		if len(meta.Get(keyVolume)) != len(v.id) {
+			return fmt.Errorf("%w: no ID", ErrFormat)
+		}
+		copy(v.id[:], meta.Get(keyVolume))
+		copied = file != nil && string(meta.Get(keyFile)) != string(file)
+		if v.state, err = decodeState(meta.Get(keyState)); err != nil {
+			return err
+		}
+		if root, err = readDirRecord(tx, rootDir); err == nil && root == nil {
+			err = fmt.Errorf("%w: no root directory", ErrDamaged)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	v.state.change += changesPerCrash
+	v.watch.from, v.watch.to = v.state.change, v.state.change
+	return v.loadRoot(root, copied, file)
+}
+
+func (v *Volume) loadRoot(r *dirRecord, copied bool, file []byte) error {
+	if copied {
+		r.Ctx = r.Ctx.With(v.state.dot())
+		v.state.replica = newReplicaID()
+		err := v.db.Update(func(tx *bbolt.Tx) error {
+			return errors.Join(
+				tx.Bucket(bucketMeta).Put(keyState, appendState(nil, &v.state)),
+				tx.Bucket(bucketMeta).Put(keyFile, file),
+				tx.Bucket(bucketDirs).Put(numKey(rootDir, ""), appendDirRecord(nil, r)),
+			)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	v.root = newDir(rootDir, r)
+	v.dirs[rootDir] = v.root
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e, err := v.find(v.root, "")
+	if err != nil {
+		return err
+	}
+	if e.rec == nil {
+		return fmt.Errorf("%w: the root has no record", ErrDamaged)
+	}
+	v.root.at = e
+	e.sub = v.root
+	in := v.addInode(rootIno, merge.KindDir, e)
+	in.refs = 1
+	return nil
+}
+
+// fetcher hands what is not here to the volume's current Fetcher.
+type fetcher struct{ v *Volume }
+
+func (f fetcher) Fetch(ctx context.Context, id store.ID) ([]byte, error) {
+	p := f.v.fetch.Load()
+	if p == nil || *p == nil {
+		return nil, fmt.Errorf("chunk %v: %w", id, store.ErrNotFound)
+	}
+	return (*p).Fetch(ctx, id)
+}
+
+// SetFetch sets who gets chunks that are not here from now on; nil: nobody.
+func (v *Volume) SetFetch(f store.Fetcher) { v.fetch.Store(&f) }
+
+// ID returns the volume's ID.
+func (v *Volume) ID() ID { return v.id }
+
+// Replica returns this replica's ID. It changes when the volume finds itself
+// to be a copy.
+func (v *Volume) Replica() merge.ReplicaID {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state.replica
+}
+
+// Info returns the names of the volume and this replica.
+func (v *Volume) Info() Info { return Info{v.id, v.Replica()} }
+
+// Root returns the root directory.
+func (v *Volume) Root() *Node {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.node(v.root.at.node)
+}
+
+// Close makes everything durable and gives the file free. Nodes and Handles
+// fail with EIO afterwards. The error is that of the last commit group; what
+// it could not make durable is lost.
+func (v *Volume) Close() error {
+	v.mu.Lock()
+	if v.closed {
+		v.mu.Unlock()
+		return nil
+	}
+	v.mu.Unlock()
+	err := v.Sync(context.Background())
+	v.mu.Lock()
+	v.closed = true
+	v.watch.wake()
+	v.mu.Unlock()
+	v.committer.stop()
+	v.env.close()
+	return errors.Join(err, v.db.Close())
+}
