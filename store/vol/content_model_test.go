@@ -98,13 +98,13 @@ func (r *modelRun) offset(t *rapid.T) int64 {
 }
 
 func (r *modelRun) length(t *rapid.T) int {
-	switch rapid.IntRange(0, 9).Draw(t, "how much") {
-	case 0, 1, 2:
+	switch rapid.IntRange(0, 19).Draw(t, "how much") {
+	case 0, 1, 2, 3, 4, 5, 6, 7:
 		return rapid.IntRange(1, 300).Draw(t, "n")
-	case 3, 4, 5:
+	case 8, 9, 10, 11, 12, 13:
 		return rapid.IntRange(1, 20).Draw(t, "pages") * pageSize
-	case 6:
-		return rapid.IntRange(1<<20, 3<<20).Draw(t, "n")
+	case 14:
+		return rapid.IntRange(1<<20, 2<<20).Draw(t, "n")
 	}
 	return rapid.IntRange(300, 200_000).Draw(t, "n")
 }
@@ -187,8 +187,8 @@ func (r *modelRun) check(t *rapid.T) {
 	if r.c.Size() != r.m.size {
 		t.Fatalf("size is %d, want %d", r.c.Size(), r.m.size)
 	}
-	off := max(r.cursor-rapid.Int64Range(0, 300_000).Draw(t, "back"), 0)
-	r.compare(t, off, rapid.IntRange(1, 400_000).Draw(t, "n"))
+	off := max(r.cursor-rapid.Int64Range(0, 100_000).Draw(t, "back"), 0)
+	r.compare(t, off, rapid.IntRange(1, 100_000).Draw(t, "n"))
 }
 
 func (r *modelRun) compare(t *rapid.T, off int64, n int) {
