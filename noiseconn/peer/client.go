@@ -7,8 +7,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"bazil/p9srv"
+	"bazil/store/vol"
 )
 
 // LocalStorage is the backend every device has: its own chunks.
@@ -20,7 +22,8 @@ const LocalStorage = "local"
 // the other device's words why something was refused (ErrDenied, ErrAbsent).
 type Client struct {
 	control *link   // small questions: they must not wait behind content
-	bulk    []*link // content
+	bulk    []*link // content; the first width of them are used
+	least   int     // of width
 
 	turn   atomic.Uint32 // counts questions to bulk
 	ctx    context.Context
@@ -33,18 +36,25 @@ type Client struct {
 
 // Options are a Client's settings; zero values work.
 type Options struct {
-	// Bulk is how many connections carry content, beside the one for
-	// everything else. Zero: 2.
+	// Bulk is how many connections carry content at least, beside the one for
+	// everything else; more of them do where a round trip is long. Zero: 2.
 	Bulk int
 }
+
+// The kernel lets a few MiB of a connection be under way, so that a long round
+// trip takes more connections to fill: one for every perLinkTrip.
+const (
+	maxBulk     = 12
+	perLinkTrip = 8 * time.Millisecond
+)
 
 // New returns a Client that connects with dial.
 func New(dial Dialer, o Options) *Client {
 	if o.Bulk <= 0 {
 		o.Bulk = 2
 	}
-	c := &Client{control: newLink(dial)}
-	for range o.Bulk {
+	c := &Client{control: newLink(dial), least: o.Bulk}
+	for range max(o.Bulk, maxBulk) {
 		c.bulk = append(c.bulk, newLink(dial))
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -77,7 +87,16 @@ func (c *Client) spawn(fn func()) bool {
 
 // nextBulk returns the connections for content in turn.
 func (c *Client) nextBulk() *link {
-	return c.bulk[c.turn.Add(1)%uint32(len(c.bulk))]
+	return c.bulk[c.turn.Add(1)%uint32(c.width())]
+}
+
+// width is how many connections carry content.
+func (c *Client) width() int {
+	s, _ := c.control.working()
+	if s == nil {
+		return c.least
+	}
+	return min(max(c.least, int(s.trip/perLinkTrip)), len(c.bulk))
 }
 
 // Connect makes sure that the other device answers.
@@ -137,7 +156,7 @@ func appendListed(names []string, e p9srv.Dirent) []string {
 }
 
 // VolumeInfo asks what the other device's volume of that name is.
-func (c *Client) VolumeInfo(ctx context.Context, name string) (Info, error) {
+func (c *Client) VolumeInfo(ctx context.Context, name string) (vol.Info, error) {
 	return c.Volume(name).Info(ctx)
 }
 

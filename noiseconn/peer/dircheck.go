@@ -3,18 +3,10 @@ package peer
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"bazil/merge"
 	"bazil/store/vol"
-)
-
-// Bounds of what one name may hold.
-const (
-	maxContent = 64 << 10 // of a version, in bytes
-	maxXattr   = 64 << 10 // of one value, in bytes
-	maxName    = 255      // of a name of a file or an attribute, in bytes
 )
 
 // lookup is a record's tables, as read and checked.
@@ -23,10 +15,7 @@ type lookup struct {
 	contexts []merge.Context
 }
 
-var (
-	errTable = errors.New("a replica or context that is not in the record's table")
-	errDots  = errors.New("dots out of order or zero")
-)
+var errTable = errors.New("a replica or context that is not in the record's table")
 
 func newLookup(replicas []uint64, contexts []wireDots) (*lookup, error) {
 	l := &lookup{replicas: make([]merge.ReplicaID, len(replicas))}
@@ -54,41 +43,34 @@ func (l *lookup) context(w wireDots) (merge.Context, error) {
 	return c, c.Valid()
 }
 
-// dots reads dots in order, none of them zero.
+// dots reads dots; what must hold between them is for others to check.
 func (l *lookup) dots(w wireDots) ([]merge.Dot, error) {
-	if len(w)%2 != 0 {
-		return nil, errDots
-	}
 	if len(w) == 0 {
 		return nil, nil
 	}
+	if len(w)%2 != 0 {
+		return nil, errors.New("half a dot")
+	}
 	out := make([]merge.Dot, len(w)/2)
 	for i := range out {
-		d, err := l.dot(w[2*i], w[2*i+1])
+		r, err := l.replica(w[2*i])
 		if err != nil {
 			return nil, err
 		}
-		if i > 0 && out[i-1].Compare(d) >= 0 {
-			return nil, errDots
-		}
-		out[i] = d
+		out[i] = merge.Dot{Replica: r, N: w[2*i+1]}
 	}
 	return out, nil
 }
 
-func (l *lookup) dot(replica, n uint64) (merge.Dot, error) {
-	if replica >= uint64(len(l.replicas)) {
-		return merge.Dot{}, errTable
+func (l *lookup) replica(i uint64) (merge.ReplicaID, error) {
+	if i >= uint64(len(l.replicas)) {
+		return 0, errTable
 	}
-	d := merge.Dot{Replica: l.replicas[replica], N: n}
-	if d.Replica == 0 || d.N == 0 {
-		return merge.Dot{}, errDots
-	}
-	return d, nil
+	return l.replicas[i], nil
 }
 
-func (l *lookup) at(i int) (merge.Context, error) {
-	if i < 0 || i >= len(l.contexts) {
+func (l *lookup) at(i uint64) (merge.Context, error) {
+	if i >= uint64(len(l.contexts)) {
 		return nil, errTable
 	}
 	return l.contexts[i], nil
@@ -101,88 +83,50 @@ func (l *lookup) view(w wireView) (v merge.View, err error) {
 	if v.Max, err = l.at(w.Max); err != nil {
 		return v, err
 	}
-	if v.Gone, err = l.at(w.Gone); err == nil && !v.Max.Covers(v.Gone) {
-		err = errors.New("a view in which more is gone than was changed")
-	}
+	v.Gone, err = l.at(w.Gone)
 	return v, err
 }
 
 func (l *lookup) stamp(w wireStamp) (merge.Stamp, error) {
-	if w.Replica < 0 {
-		return merge.Stamp{}, errTable
-	}
-	d, err := l.dot(uint64(w.Replica), w.N)
-	return merge.Stamp{Time: w.Time, Dot: d}, err
+	r, err := l.replica(w.Replica)
+	return merge.Stamp{Time: w.Time, Dot: merge.Dot{Replica: r, N: w.N}}, err
 }
 
+// entry reads an entry and checks that merge could have made it.
 func (l *lookup) entry(w *wireEntry) (e merge.Entry, err error) {
 	if e.Ctx, err = l.at(w.Ctx); err != nil {
 		return e, err
 	}
+	if len(w.Versions) > 0 {
+		e.Versions = make([]merge.Version, len(w.Versions))
+	}
 	for i := range w.Versions {
-		v, err := l.version(&w.Versions[i])
-		if err != nil {
-			return e, fmt.Errorf("version %d: %w", i, err)
+		if e.Versions[i], err = l.version(&w.Versions[i]); err != nil {
+			return e, err
 		}
-		e.Versions = append(e.Versions, v)
+	}
+	if len(w.Attrs) > 0 {
+		e.Attrs = make([]merge.Attr, len(w.Attrs))
 	}
 	for i := range w.Attrs {
-		a, err := l.attr(&w.Attrs[i])
-		if err != nil {
-			return e, fmt.Errorf("attributes %d: %w", i, err)
-		}
-		e.Attrs = append(e.Attrs, a)
-	}
-	return e, checkOrder(&e)
-}
-
-// checkOrder checks what must hold between versions, and between attributes.
-func checkOrder(e *merge.Entry) error {
-	for i := 1; i < len(e.Versions); i++ {
-		if e.Versions[i-1].Dots[0].Compare(e.Versions[i].Dots[0]) >= 0 {
-			return errors.New("versions out of order")
+		if e.Attrs[i], err = l.attr(&w.Attrs[i]); err != nil {
+			return e, err
 		}
 	}
-	for i := 1; i < len(e.Attrs); i++ {
-		if e.Attrs[i-1].Stamp.Compare(e.Attrs[i].Stamp) <= 0 {
-			return errors.New("attributes out of order")
-		}
-	}
-	if all := e.Seen(); len(all) > 1 {
-		slices.SortFunc(all, merge.Dot.Compare)
-		if len(slices.Compact(all)) < len(e.Seen()) {
-			return errors.New("two versions with one dot")
-		}
-	}
-	return nil
+	return e, e.Validate()
 }
 
 func (l *lookup) version(w *wireVersion) (v merge.Version, err error) {
 	v = merge.Version{Kind: merge.Kind(w.Kind), Content: string(w.Content), Size: w.Size, MTime: w.MTime}
-	switch {
-	case v.Kind < merge.KindFile || v.Kind > merge.KindDevice:
-		return v, fmt.Errorf("unknown %v", v.Kind)
-	case v.Size < 0:
-		return v, fmt.Errorf("size %d", v.Size)
-	case len(v.Content) > maxContent:
-		return v, fmt.Errorf("content of %d bytes", len(v.Content))
-	case v.Kind == merge.KindDir && v.Content != "":
-		return v, errors.New("a directory with content")
+	if v.Dots, err = l.dots(w.Dots); err != nil {
+		return v, err
 	}
-	if v.Dots, err = l.dots(w.Dots); err == nil && len(v.Dots) == 0 {
-		err = errDots
-	}
-	if err == nil {
-		v.MStamp, err = l.stamp(w.MStamp)
-	}
+	v.MStamp, err = l.stamp(w.MStamp)
 	return v, err
 }
 
 func (l *lookup) attr(w *wireAttr) (a merge.Attr, err error) {
 	a = merge.Attr{Mode: w.Mode, UID: w.UID, GID: w.GID}
-	if a.Mode&^0o7777 != 0 {
-		return a, fmt.Errorf("mode %o", a.Mode)
-	}
 	if a.Stamp, err = l.stamp(w.Stamp); err != nil {
 		return a, err
 	}
@@ -199,13 +143,11 @@ func xattrs(w []wireXattr) (map[string][]byte, error) {
 	}
 	out := make(map[string][]byte, len(w))
 	for i, x := range w {
-		switch {
-		case x.Name == "" || len(x.Name) > maxName || strings.ContainsRune(string(x.Name), 0):
-			return nil, fmt.Errorf("attribute name of %d bytes", len(x.Name))
-		case len(x.Value) > maxXattr:
-			return nil, fmt.Errorf("attribute of %d bytes", len(x.Value))
-		case i > 0 && w[i-1].Name >= x.Name:
+		if i > 0 && w[i-1].Name >= x.Name {
 			return nil, errors.New("attribute names out of order")
+		}
+		if strings.ContainsRune(string(x.Name), 0) {
+			return nil, errors.New("attribute name with a zero byte")
 		}
 		out[string(x.Name)] = x.Value
 	}
@@ -213,7 +155,7 @@ func xattrs(w []wireXattr) (map[string][]byte, error) {
 }
 
 // parseDirs reads the question of pull.
-func parseDirs(question []byte) ([]DirRequest, error) {
+func parseDirs(question []byte) ([]vol.DirRequest, error) {
 	var w wireDirs
 	if err := wire.decode("question", question, &w); err != nil {
 		return nil, err
@@ -225,7 +167,7 @@ func parseDirs(question []byte) ([]DirRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	reqs := make([]DirRequest, len(w.Dirs))
+	reqs := make([]vol.DirRequest, len(w.Dirs))
 	for i, d := range w.Dirs {
 		reqs[i].Dir = d.Dir
 		if reqs[i].Known, err = l.context(d.Known); err != nil {
@@ -245,7 +187,10 @@ func parseHead(body []byte) (d vol.DirState, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.Dir, d.Same, d.Partial = w.Dir, w.Flags&headSame != 0, w.Flags&headPartial != 0
+	if w.Flags&^headSame != 0 {
+		return d, fmt.Errorf("unknown flags %#x of a directory", w.Flags)
+	}
+	d.Dir, d.Same = w.Dir, w.Flags&headSame != 0
 	if d.View, err = l.view(w.View); err != nil {
 		return d, err
 	}

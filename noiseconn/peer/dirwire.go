@@ -44,10 +44,8 @@ type wireHead struct {
 
 type headFlags uint8
 
-const (
-	headSame    headFlags = 1 << iota // there are no names to come
-	headPartial                       // names left out have no news
-)
+// headSame: there are no names to come.
+const headSame headFlags = 1
 
 // wireNames is the body of an 'n' record.
 type wireNames struct {
@@ -68,7 +66,7 @@ type wireName struct {
 type wireEntry struct {
 	_        struct{} `cbor:",toarray"`
 	Versions []wireVersion
-	Ctx      int // place in Contexts
+	Ctx      uint64 // place in Contexts
 	Attrs    []wireAttr
 }
 
@@ -101,7 +99,7 @@ type wireXattr struct {
 type wireStamp struct {
 	_       struct{} `cbor:",toarray"`
 	Time    int64
-	Replica int
+	Replica uint64
 	N       uint64
 }
 
@@ -111,28 +109,28 @@ type wireDots []uint64
 // wireView is three places in Contexts.
 type wireView struct {
 	_    struct{} `cbor:",toarray"`
-	Ctx  int
-	Max  int
-	Gone int
+	Ctx  uint64
+	Max  uint64
+	Gone uint64
 }
 
 // tables gathers a record's replicas and contexts.
 type tables struct {
 	replicas []uint64
-	replica  map[merge.ReplicaID]int
+	replica  map[merge.ReplicaID]uint64
 	contexts []wireDots
-	context  map[string]int
+	context  map[string]uint64
 	key      []byte
 }
 
 func newTables() *tables {
-	return &tables{replica: map[merge.ReplicaID]int{}, context: map[string]int{}}
+	return &tables{replica: map[merge.ReplicaID]uint64{}, context: map[string]uint64{}}
 }
 
-func (t *tables) putReplica(r merge.ReplicaID) int {
+func (t *tables) putReplica(r merge.ReplicaID) uint64 {
 	i, ok := t.replica[r]
 	if !ok {
-		i = len(t.replicas)
+		i = uint64(len(t.replicas))
 		t.replica[r] = i
 		t.replicas = append(t.replicas, uint64(r))
 	}
@@ -145,19 +143,19 @@ func (t *tables) putDots(dots []merge.Dot) wireDots {
 	}
 	out := make(wireDots, 0, 2*len(dots))
 	for _, d := range dots {
-		out = append(out, uint64(t.putReplica(d.Replica)), d.N)
+		out = append(out, t.putReplica(d.Replica), d.N)
 	}
 	return out
 }
 
-func (t *tables) putContext(c merge.Context) int {
+func (t *tables) putContext(c merge.Context) uint64 {
 	t.key = t.key[:0]
 	for _, d := range c {
 		t.key = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(t.key, uint64(d.Replica)), d.N)
 	}
 	i, ok := t.context[string(t.key)]
 	if !ok {
-		i = len(t.contexts)
+		i = uint64(len(t.contexts))
 		t.context[string(t.key)] = i
 		t.contexts = append(t.contexts, t.putDots(c))
 	}
@@ -208,9 +206,6 @@ func appendHead(dst []byte, d *vol.DirState) ([]byte, error) {
 	h := wireHead{Dir: d.Dir, View: t.putView(d.View), Root: t.putEntry(d.Root)}
 	if d.Same {
 		h.Flags |= headSame
-	}
-	if d.Partial {
-		h.Flags |= headPartial
 	}
 	h.Replicas, h.Contexts = t.replicas, t.contexts
 	return appendRecord(dst, kindDir, h)

@@ -59,7 +59,9 @@ func genEntry(t *rapid.T) merge.Entry {
 			Dots: genDots(t, 1, 3), Kind: merge.Kind(rapid.IntRange(1, 6).Draw(t, "kind")),
 			Size: rapid.Int64Min(0).Draw(t, "size"), MTime: rapid.Int64().Draw(t, "mtime"), MStamp: genStamp(t),
 		}
-		if v.Kind != merge.KindDir {
+		if v.Kind == merge.KindDir {
+			v.Size = 0
+		} else {
 			v.Content = string(rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(t, "content"))
 		}
 		if !slices.ContainsFunc(e.Versions, func(o merge.Version) bool { return slices.ContainsFunc(o.Dots, v.Holds) }) {
@@ -91,7 +93,7 @@ func genAttr(t *rapid.T) merge.Attr {
 }
 
 func genDir(t *rapid.T) vol.DirState {
-	d := vol.DirState{Dir: rapid.Uint64().Draw(t, "dir"), Partial: rapid.Bool().Draw(t, "partial"), View: genView(t)}
+	d := vol.DirState{Dir: rapid.Uint64().Draw(t, "dir"), View: genView(t)}
 	if d.Same = rapid.Bool().Draw(t, "same"); d.Same {
 		return d
 	}
@@ -116,7 +118,7 @@ func genDir(t *rapid.T) vol.DirState {
 // send is the whole way of directories through records.
 func send(dirs []vol.DirState) (out []vol.DirState, err error) {
 	var wireBytes []byte
-	var reqs []DirRequest
+	var reqs []vol.DirRequest
 	for i := range dirs {
 		if wireBytes, err = appendHead(wireBytes, &dirs[i]); err != nil {
 			return nil, err
@@ -128,7 +130,7 @@ func send(dirs []vol.DirState) (out []vol.DirState, err error) {
 			}
 			names = names[n:]
 		}
-		reqs = append(reqs, DirRequest{Dir: dirs[i].Dir})
+		reqs = append(reqs, vol.DirRequest{Dir: dirs[i].Dir})
 	}
 	in := &incoming{reqs: reqs, at: -1, got: func(i int, d vol.DirState) error {
 		if i != len(out) {
@@ -194,10 +196,10 @@ func TestLargeDirectoriesGoInPieces(t *testing.T) {
 
 func TestQuestionsComeAsTheyWere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		reqs := make([]DirRequest, rapid.IntRange(1, 10).Draw(t, "reqs"))
+		reqs := make([]vol.DirRequest, rapid.IntRange(1, 10).Draw(t, "reqs"))
 		size := 64
 		for i := range reqs {
-			reqs[i] = DirRequest{Dir: rapid.Uint64().Draw(t, "dir"), Known: genContext(t)}
+			reqs[i] = vol.DirRequest{Dir: rapid.Uint64().Draw(t, "dir"), Known: genContext(t)}
 			size += questionSize(reqs[i])
 		}
 		q, err := appendDirs(nil, reqs)
@@ -216,14 +218,14 @@ func TestBatchesOfDirectories(t *testing.T) {
 	for i := range merge.MaxReplicas {
 		big = append(big, merge.Dot{Replica: 1<<60 + merge.ReplicaID(i), N: 1 << 60})
 	}
-	reqs := slices.Repeat([]DirRequest{{Dir: 1<<64 - 1, Known: big}}, 5)
+	reqs := slices.Repeat([]vol.DirRequest{{Dir: 1<<64 - 1, Known: big}}, 5)
 	if n := batchDirs(reqs); n != 1 {
 		t.Errorf("%d of the largest requests in a question", n)
 	}
 	if q, err := appendDirs(nil, reqs[:1]); err != nil || len(q) > maxQuestion {
 		t.Errorf("the largest request takes %d bytes, %v", len(q), err)
 	}
-	if n := batchDirs(make([]DirRequest, 5000)); n != maxDirs {
+	if n := batchDirs(make([]vol.DirRequest, 5000)); n != maxDirs {
 		t.Errorf("%d of the smallest requests in a question", n)
 	}
 }
@@ -270,9 +272,8 @@ func TestBadNames(t *testing.T) {
 		"same name twice":        func(w *wireNames) { w.Names = append(w.Names, w.Names[0]) },
 		"unsorted":               func(w *wireNames) { w.Names = append(w.Names, w.Names[0]); w.Names[1].Name = "A" },
 		"context of nothing":     func(w *wireNames) { entry(w).Ctx = 2 },
-		"context below nothing":  func(w *wireNames) { entry(w).Ctx = -1 },
 		"view of nothing":        func(w *wireNames) { w.Names[0].View.Max = 9 },
-		"gone without a change":  func(w *wireNames) { w.Names[0].View = wireView{Gone: 1} },
+		"view without a context": func(w *wireNames) { w.Names[0].View.Gone = 2 },
 		"replica of nothing":     func(w *wireNames) { version(w).Dots = wireDots{2, 1} },
 		"replica zero":           func(w *wireNames) { w.Replicas[0] = 0 },
 		"unsorted context":       func(w *wireNames) { w.Contexts[1] = wireDots{1, 4, 0, 3} },
@@ -283,17 +284,17 @@ func TestBadNames(t *testing.T) {
 		"unknown kind":           func(w *wireNames) { version(w).Kind = 7 },
 		"no kind":                func(w *wireNames) { version(w).Kind = 0 },
 		"negative size":          func(w *wireNames) { version(w).Size = -1 },
-		"huge content":           func(w *wireNames) { version(w).Content = byteString(maxContent + 1) },
+		"huge content":           func(w *wireNames) { version(w).Content = byteString(merge.MaxContent + 1) },
 		"directory with content": func(w *wireNames) { version(w).Kind, version(w).Content = 2, "x" },
 		"no stamp":               func(w *wireNames) { version(w).MStamp = wireStamp{} },
-		"stamp of nothing":       func(w *wireNames) { version(w).MStamp.Replica = -1 },
+		"stamp of nothing":       func(w *wireNames) { version(w).MStamp.Replica = 2 },
 		"versions share a dot":   func(w *wireNames) { shareDot(entry(w)) },
 		"versions out of order":  func(w *wireNames) { swapVersions(entry(w)) },
 		"odd mode":               func(w *wireNames) { attr(w).Mode = 0o10000 },
 		"attributes twice":       func(w *wireNames) { entry(w).Attrs = append(entry(w).Attrs, *attr(w)) },
 		"xattr without name":     func(w *wireNames) { attr(w).Xattrs = []wireXattr{{}} },
 		"xattr twice":            func(w *wireNames) { attr(w).Xattrs = []wireXattr{{Name: "u"}, {Name: "u"}} },
-		"huge xattr":             func(w *wireNames) { attr(w).Xattrs = []wireXattr{{Name: "u", Value: make([]byte, maxXattr+1)}} },
+		"huge xattr":             func(w *wireNames) { attr(w).Xattrs = []wireXattr{{Name: "u", Value: make([]byte, merge.MaxXattr+1)}} },
 	} {
 		w := good()
 		change(&w)
@@ -334,7 +335,7 @@ func TestBadAnswersOfPull(t *testing.T) {
 		"names out of turn": {1, [][]byte{head(vol.DirState{Dir: 1}), names("b"), names("a")}},
 		"a chunk":           {1, [][]byte{head(vol.DirState{Dir: 1}), endRecord(beginRecord(nil, kindChunk), 0)}},
 	} {
-		in := &incoming{reqs: slices.Repeat([]DirRequest{{Dir: 1}}, c.reqs), at: -1, got: func(int, vol.DirState) error { return nil }}
+		in := &incoming{reqs: slices.Repeat([]vol.DirRequest{{Dir: 1}}, c.reqs), at: -1, got: func(int, vol.DirState) error { return nil }}
 		var s splitter
 		s.feed(slices.Concat(c.records...))
 		var err error

@@ -85,7 +85,7 @@ func FuzzNames(f *testing.F) {
 }
 
 func FuzzQuestions(f *testing.F) {
-	b, _ := appendDirs(nil, []DirRequest{{}, {Dir: 9, Known: merge.Context{{Replica: 1, N: 1}}}})
+	b, _ := appendDirs(nil, []vol.DirRequest{{}, {Dir: 9, Known: merge.Context{{Replica: 1, N: 1}}}})
 	f.Add(b)
 	b, _ = appendIDs(nil, []store.ID{{1}, {2}})
 	f.Add(b)

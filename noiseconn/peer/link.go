@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"bazil/p9srv"
 	"bazil/p9srv/client"
@@ -106,6 +107,7 @@ var errClosed = errors.New("the connection to the peer was closed here")
 type session struct {
 	conn  *client.Conn
 	root  *client.Fid
+	trip  time.Duration // a round trip took
 	parts *sync.Pool
 
 	mu   sync.Mutex         // guards idle
@@ -125,12 +127,13 @@ func newSession(ctx context.Context, dial Dialer) (*session, error) {
 		c.Close()
 		return nil, fmt.Errorf("%w: it grants messages of %d bytes only", ErrLied, c.Msize())
 	}
+	began := time.Now()
 	root, err := c.Attach(ctx, "", "", p9srv.NoUID)
 	if err != nil {
 		c.Close()
 		return nil, fmt.Errorf("attaching to the peer: %w", err)
 	}
-	return &session{conn: c, root: root, parts: newParts(), idle: map[string][]*file{}}, nil
+	return &session{conn: c, root: root, trip: time.Since(began), parts: newParts(), idle: map[string][]*file{}}, nil
 }
 
 func (s *session) ended() bool {

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
+	"syscall"
 
 	"bazil/merge"
 	"bazil/store"
@@ -110,7 +110,7 @@ func (t *tree) pull(name string) answers {
 		if err != nil {
 			return nil, &askedError{err}
 		}
-		if slices.ContainsFunc(reqs, func(r DirRequest) bool { return r.Dir == 0 }) {
+		if slices.ContainsFunc(reqs, func(r vol.DirRequest) bool { return r.Dir == 0 }) {
 			if err := t.syncVolume(ctx, name); err != nil {
 				return nil, err
 			}
@@ -135,7 +135,7 @@ func (t *tree) syncVolume(ctx context.Context, name string) error {
 type pulling struct {
 	tree  *tree
 	name  string
-	reqs  []DirRequest     // not begun
+	reqs  []vol.DirRequest // not begun
 	names []vol.NamedEntry // of the directory begun, not sent
 }
 
@@ -163,6 +163,9 @@ func (p *pulling) next(ctx context.Context, dst []byte) ([]byte, error) {
 func (p *pulling) begin(ctx context.Context, dst []byte, v *vol.Volume) ([]byte, error) {
 	req := p.reqs[0]
 	d, err := v.DirState(ctx, req.Dir, req.Known)
+	if errors.Is(err, syscall.ESTALE) {
+		return dst, &Absent{What: "directory", Name: fmt.Sprintf("%d of volume %s", req.Dir, p.name)}
+	}
 	if err != nil {
 		return dst, fmt.Errorf("volume %s: directory %d: %w", p.name, req.Dir, err)
 	}
@@ -172,10 +175,6 @@ func (p *pulling) begin(ctx context.Context, dst []byte, v *vol.Volume) ([]byte,
 	p.reqs, p.names = p.reqs[1:], d.Entries
 	if d.Same {
 		p.names = nil
-	}
-	byName := func(a, b vol.NamedEntry) int { return strings.Compare(a.Name, b.Name) }
-	if !slices.IsSortedFunc(p.names, byName) {
-		slices.SortFunc(p.names, byName)
 	}
 	return dst, nil
 }
@@ -241,7 +240,7 @@ func parseIDs(question []byte) ([]store.ID, error) {
 }
 
 // appendDirs appends the question for reqs.
-func appendDirs(dst []byte, reqs []DirRequest) ([]byte, error) {
+func appendDirs(dst []byte, reqs []vol.DirRequest) ([]byte, error) {
 	t := newTables()
 	var w wireDirs
 	for _, r := range reqs {
@@ -252,7 +251,7 @@ func appendDirs(dst []byte, reqs []DirRequest) ([]byte, error) {
 }
 
 // questionSize is about how many bytes the question for r takes, not too few.
-func questionSize(r DirRequest) int { return 16 + 21*len(r.Known) }
+func questionSize(r vol.DirRequest) int { return 16 + 21*len(r.Known) }
 
 // appendIDs appends the question for ids.
 func appendIDs(dst []byte, ids []store.ID) ([]byte, error) {
@@ -264,14 +263,14 @@ func appendIDs(dst []byte, ids []store.ID) ([]byte, error) {
 }
 
 // parseInfo reads the body of an 'i' record.
-func parseInfo(body []byte) (Info, eventBody, error) {
+func parseInfo(body []byte) (vol.Info, eventBody, error) {
 	var w infoBody
 	if err := wire.decode("info", body, &w); err != nil {
-		return Info{}, eventBody{}, err
+		return vol.Info{}, eventBody{}, err
 	}
 	if len(w.Volume) != len(vol.ID{}) || w.Replica == 0 {
-		return Info{}, eventBody{}, errors.New("malformed info: a volume ID of another length, or replica 0")
+		return vol.Info{}, eventBody{}, errors.New("malformed info: a volume ID of another length, or replica 0")
 	}
-	in := Info{ID: vol.ID(w.Volume), Replica: merge.ReplicaID(w.Replica)}
+	in := vol.Info{ID: vol.ID(w.Volume), Replica: merge.ReplicaID(w.Replica)}
 	return in, eventBody{w.Counter, w.Epoch}, nil
 }

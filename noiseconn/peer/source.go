@@ -30,7 +30,7 @@ func (v *VolumeSource) path(file string) []string { return []string{"volumes", v
 func (v *VolumeSource) describe(err error) error { return describe(err, "volume "+v.name) }
 
 // Info asks which volume it is and which replica.
-func (v *VolumeSource) Info(ctx context.Context) (in Info, err error) {
+func (v *VolumeSource) Info(ctx context.Context) (in vol.Info, err error) {
 	err = v.client.control.single(ctx, v.path("info"), nil, kindInfo, func(body []byte) (err error) {
 		in, _, err = parseInfo(body)
 		return err
@@ -87,7 +87,7 @@ func (v *VolumeSource) Fetch(ctx context.Context, id store.ID) ([]byte, error) {
 // once, in order, with its place in reqs; its error ends the call. What it
 // gets is checked as far as that is possible without knowing the volume:
 // names, versions and contexts have the right form and are bounded.
-func (v *VolumeSource) Dirs(ctx context.Context, reqs []DirRequest, got func(i int, d vol.DirState) error) error {
+func (v *VolumeSource) Dirs(ctx context.Context, reqs []vol.DirRequest, got func(i int, d vol.DirState) error) error {
 	for first := 0; first < len(reqs); {
 		n := batchDirs(reqs[first:])
 		batch := reqs[first : first+n]
@@ -101,7 +101,7 @@ func (v *VolumeSource) Dirs(ctx context.Context, reqs []DirRequest, got func(i i
 }
 
 // batchDirs is how many of reqs fit one question.
-func batchDirs(reqs []DirRequest) int {
+func batchDirs(reqs []vol.DirRequest) int {
 	size := 64
 	for i, r := range reqs {
 		if size += questionSize(r); i == maxDirs || i > 0 && size > maxQuestion {
@@ -111,7 +111,7 @@ func batchDirs(reqs []DirRequest) int {
 	return len(reqs)
 }
 
-func (v *VolumeSource) dirs(ctx context.Context, reqs []DirRequest, got func(int, vol.DirState) error) error {
+func (v *VolumeSource) dirs(ctx context.Context, reqs []vol.DirRequest, got func(int, vol.DirState) error) error {
 	question, err := appendDirs(nil, reqs)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ const maxDirBytes = 1 << 28
 
 // incoming puts the directories of an answer together.
 type incoming struct {
-	reqs []DirRequest
+	reqs []vol.DirRequest
 	got  func(i int, d vol.DirState) error
 	at   int // place in reqs of the one that is coming; -1: none yet
 	dir  vol.DirState

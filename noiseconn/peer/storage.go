@@ -29,12 +29,14 @@ func (s *Storage) path() []string { return []string{"storage", s.name, "chunks"}
 
 func (s *Storage) describe(err error) error { return describe(err, "storage "+s.name) }
 
-// How much is asked for at once, and how many such questions are in flight.
+// How many chunks are asked for at once, and how many such questions are in
+// flight.
 const (
-	bulkIDs   = 64
-	perLink   = 3
-	fetchIDs  = 16
-	maxAsking = 4
+	minBulkIDs = 16
+	maxBulkIDs = 512
+	perLink    = 2
+	fetchIDs   = 16
+	maxAsking  = 4
 )
 
 // Chunks asks for chunks, any number of them. got gets each place in ids once,
@@ -42,15 +44,24 @@ const (
 // sealed bytes belong to that ID and are valid until got returns; nil: the
 // other device does not have the chunk.
 func (s *Storage) Chunks(ctx context.Context, ids []store.ID, got func(i int, sealed []byte) error) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(perLink * len(s.client.bulk))
-	for first := 0; first < len(ids) && ctx.Err() == nil; first += bulkIDs {
-		batch := ids[first:min(first+bulkIDs, len(ids))]
+	if err := s.client.Connect(ctx); err != nil { // tells how long a round trip is
+		return s.describe(err)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	streams := perLink * s.client.width()
+	g.SetLimit(streams)
+	step := min(max(len(ids)/(4*streams), minBulkIDs), maxBulkIDs)
+	for first := 0; first < len(ids) && gctx.Err() == nil; first += step {
+		batch := ids[first:min(first+step, len(ids))]
 		g.Go(func() error {
-			return s.ask(ctx, s.client.nextBulk(), batch, func(i int, sealed []byte) error { return got(first+i, sealed) })
+			return s.ask(gctx, s.client.nextBulk(), batch, func(i int, sealed []byte) error { return got(first+i, sealed) })
 		})
 	}
-	return s.describe(g.Wait())
+	err := g.Wait()
+	if err == nil {
+		err = ctx.Err() // then not all were asked for
+	}
+	return s.describe(err)
 }
 
 // ask puts one question.
