@@ -50,7 +50,7 @@ func (v *Volume) Apply(ctx context.Context, local uint64, remote DirState) (subs
 	if err := a.names(); err != nil {
 		return nil, false, err
 	}
-	v.learned(d, d.Apply(remote.View, true), remote.View)
+	v.learned(d, d.Apply(remote.View, !remote.Partial), remote.View)
 	if a.changed {
 		v.touchDir(d, now())
 	}
@@ -90,7 +90,7 @@ func (a *applier) names() error {
 	}
 	local := make([]string, 0, len(a.d.children))
 	for name, e := range a.d.children {
-		if name != "" && !e.rec.empty() {
+		if name != "" && !e.rec.empty() && !a.remote.Partial {
 			local = append(local, name)
 		}
 	}

@@ -23,7 +23,8 @@ type DirState struct {
 	Same    bool         // the receiver knows all of it: no Entries follow
 	View    merge.View   // of the sender
 	Root    merge.Entry  // the settings of the root directory; of no other
-	Entries []NamedEntry // sorted by name; names that are not here are absent
+	Partial bool         // names that are not here have no news; else they are absent
+	Entries []NamedEntry // sorted by name
 }
 
 // NamedEntry is one name in a DirState.
