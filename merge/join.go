@@ -14,6 +14,12 @@ func Join(a Entry, aCtx Context, b Entry, bCtx Context) Entry {
 }
 
 func joinVersions(a []Version, aCtx Context, b []Version, bCtx Context) []Version {
+	switch {
+	case len(b) == 0:
+		return unknown(a, bCtx)
+	case len(a) == 0:
+		return unknown(b, aCtx)
+	}
 	groups := groupVersions(slices.Concat(a, b))
 	out := groups[:0]
 	for _, v := range groups {
@@ -26,6 +32,16 @@ func joinVersions(a []Version, aCtx Context, b []Version, bCtx Context) []Versio
 		return nil
 	}
 	return out
+}
+
+// unknown returns the versions of which ctx has no dot: what the join with a
+// name absent under ctx leaves. It is vs itself where that is all.
+func unknown(vs []Version, ctx Context) []Version {
+	known := func(v Version) bool { return slices.ContainsFunc(v.Dots, ctx.Has) }
+	if !slices.ContainsFunc(vs, known) {
+		return vs
+	}
+	return slices.DeleteFunc(slices.Clone(vs), known)
 }
 
 // dead says whether the side that holds versions under ctx knows a dot of v
@@ -54,6 +70,12 @@ func groupVersions(all []Version) []Version {
 // joinAttrs keeps the dots that neither side knows to be gone, and of each
 // setting what dots it has left.
 func joinAttrs(a []Attr, aCtx Context, b []Attr, bCtx Context) []Attr {
+	if len(a) == 0 && !knowsAttrs(b, aCtx) {
+		return b
+	}
+	if len(b) == 0 && !knowsAttrs(a, bCtx) {
+		return a
+	}
 	var out []Attr
 	for _, x := range slices.Concat(a, b) {
 		i := slices.IndexFunc(out, func(o Attr) bool { return o.Stamp == x.Stamp })
@@ -73,6 +95,13 @@ func joinAttrs(a []Attr, aCtx Context, b []Attr, bCtx Context) []Attr {
 	return out
 }
 
+// knowsAttrs says whether ctx has a dot of attrs.
+func knowsAttrs(attrs []Attr, ctx Context) bool {
+	return slices.ContainsFunc(attrs, func(a Attr) bool { return slices.ContainsFunc(a.Dots, ctx.Has) })
+}
+
+// gone says whether the side that holds attrs under ctx knows d and has it no
+// longer.
 func gone(d Dot, attrs []Attr, ctx Context) bool {
 	return ctx.Has(d) && !slices.ContainsFunc(attrs, func(o Attr) bool { return slices.Contains(o.Dots, d) })
 }

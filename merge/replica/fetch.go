@@ -14,9 +14,9 @@ import (
 const (
 	filesPerRound  = 1024    // looked at together, at most
 	bytesPerRound  = 2 << 30 // the same
-	chunksPerCall  = 256  // asked for in one call of Source.Chunks
-	fetchesAtOnce  = 4    // calls of Source.Chunks at once
-	maxRoundsAgain = 64   // levels of manifests that a file may have
+	chunksPerCall  = 256     // asked for in one call of Source.Chunks
+	fetchesAtOnce  = 4       // calls of Source.Chunks at once
+	maxRoundsAgain = 64      // levels of manifests that a file may have
 )
 
 // Fetch gets the content that the volume refers to and that is not here, in
