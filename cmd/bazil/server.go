@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"bazil/cmd/internal/daemon"
+	"bazil/store"
+)
+
+// ServerCmd is the commands about the server.
+type ServerCmd struct {
+	Run ServerRunCmd `cmd:"" help:"Run the server until it is interrupted."`
+}
+
+// serverFlags say how a server runs.
+type serverFlags struct {
+	Addr    string `placeholder:"HOST:PORT" help:"Where to listen for peers (default: port 34211 on all addresses, or any free port if that is taken)."`
+	Verbose bool   `short:"v" help:"Tell on the standard error what happens."`
+}
+
+// ServerRunCmd runs the server.
+type ServerRunCmd struct{ serverFlags }
+
+// Run returns when the server has stopped.
+func (c *ServerRunCmd) Run(g *Globals) error {
+	d, err := c.start(g)
+	if err != nil {
+		return err
+	}
+	<-g.ctx.Done()
+	return d.Close()
+}
+
+// start starts the server and says where it listens.
+func (f *serverFlags) start(g *Globals) (*daemon.Daemon, error) {
+	dir, err := g.dataDir()
+	if err != nil {
+		return nil, err
+	}
+	d := daemon.New(daemon.Options{Dir: dir, Addr: f.Addr, Log: f.log()})
+	err = d.Start(context.WithoutCancel(g.ctx))
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		return nil, fmt.Errorf("another server runs on %s already", dir)
+	case errors.Is(err, os.ErrNotExist):
+		if _, missing := os.Stat(dir); missing != nil {
+			return nil, g.notRunning(dir)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	fmt.Printf("bazil: Listening on %s\n", d.Addr())
+	return d, nil
+}
+
+func (f *serverFlags) log() *slog.Logger {
+	level := slog.LevelWarn
+	if f.Verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}

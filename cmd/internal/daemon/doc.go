@@ -1,0 +1,33 @@
+// Package daemon is the bazil server: it opens a data directory, owns
+// everything that runs on it, wires it together, and closes it.
+//
+// # What it owns
+//
+//	store        the data directory: keys, configuration, chunks
+//	volumes      one file of metadata each, <dir>/volumes/ID.db
+//	listener     Noise connections of peers; each is served the tree its key may see
+//	links        connections to peers, made when something wants one
+//	exports      9P listeners, <dir>/9p.sock (mode 0600) the first of them
+//	ctl          the control directory that all of them show
+//
+// Start opens them in this order and Close closes them in the opposite one;
+// what a command does runs in the goroutine of the 9P request that carried it.
+//
+// # Configuration
+//
+// Peers, volumes and exports are records in the data directory's config.db.
+// That is the only place where they are: every question is asked there, every
+// change is one transaction that checks what it depends on itself, so a
+// command is done wholly or not at all, in whatever order commands come and
+// wherever a crash falls. No mutex is held around a transaction.
+//
+//	table     key            record
+//	peers     public key     name, location, storage and volumes allowed
+//	volumes   name           ID, number, sharing key's name, storage, origin
+//	exports   name           dial string, options
+//	counters  what           the last number given out
+//
+// A volume's file is made before its record and deleted after it. A file
+// without a record is a volume that was removed but not deleted (volume
+// restore brings it back), or one whose making was cut short.
+package daemon
