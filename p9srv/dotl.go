@@ -28,7 +28,7 @@ func (r *request) open(f *fid, flags uint32, rclose bool) error {
 	if f.file.Load() != nil || f.attr != nil {
 		return errOpen
 	}
-	flags &^= openCreate | openExcl
+	flags &^= openCreate | openExcl | openElsewhere
 	kind := f.node.QID().Type
 	isDir := kind&QTDir != 0
 	switch {
@@ -36,7 +36,10 @@ func (r *request) open(f *fid, flags uint32, rclose bool) error {
 		return syscall.EISDIR
 	case !isDir && flags&openDirectory != 0:
 		return syscall.ENOTDIR
+	case kind&QTSymlink != 0:
+		return syscall.ELOOP
 	}
+	flags &^= openDirectory
 	o, err := r.openNode(f, kind, flags)
 	if err != nil {
 		return err
@@ -81,7 +84,7 @@ func lcreate(r *request) error {
 	if f.file.Load() != nil {
 		return errOpen
 	}
-	node, file, err := dir.Create(&r.ctx, name, flags&^openCreate, mode&07777, gid)
+	node, file, err := dir.Create(&r.ctx, name, flags&^(openCreate|openElsewhere), mode&07777, gid)
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,9 @@ const (
 	openTrunc     = 0x200
 	openAppend    = 0x400
 	openDirectory = 0x10000
+	// Those that mean something at the client only: O_NOCTTY, O_ASYNC,
+	// O_LARGEFILE, O_NOFOLLOW and O_CLOEXEC.
+	openElsewhere = 0x100 | 0x2000 | 0x8000 | 0x20000 | 0x80000
 )
 
 func newOpenFile(file File, flags uint32) *openFile {

@@ -24,7 +24,7 @@ func flush(r *request) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.tags[oldtag]
-	if old == nil || c.unqueue(old) {
+	if old == nil || old == r || c.unqueue(old) {
 		return nil
 	}
 	if len(old.flushes) == 0 {

@@ -1,6 +1,9 @@
 package p9srv
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // Requests are run by the goroutine that read them, so that a quick one costs
 // no switch of goroutines. That goroutine holds the baton: the right to read
@@ -59,9 +62,9 @@ func (c *conn) attempt(r *request) error {
 		return r.run()
 	}
 	c.mu.Lock()
-	taken := c.tags[r.tag] != nil
+	other := c.tags[r.tag] // r itself, if the baton was passed already
 	c.mu.Unlock()
-	if taken {
+	if other != nil && other != r {
 		r.begin()
 		return errTagInUse
 	}
@@ -137,6 +140,7 @@ func (c *conn) pass(turn uint64) {
 // those who wait for it. err is what its handler said.
 func (c *conn) finish(r *request, err error) {
 	if err != nil {
+		r.logError(err)
 		r.fail(err)
 	}
 	r.seal()
@@ -155,6 +159,13 @@ func (c *conn) finish(r *request, err error) {
 	c.answerFlushes(r)
 	if c.tags[r.tag] == r {
 		delete(c.tags, r.tag)
+	}
+}
+
+// logError tells a log that wants to know of every request that failed.
+func (r *request) logError(err error) {
+	if l := r.c.srv.Log; l != nil && l.Enabled(r.c.ctx, slog.LevelDebug) {
+		l.Debug("9p request failed", "conn", r.c.id, "request", r.typ.String(), "tag", r.tag, "err", err)
 	}
 }
 

@@ -121,7 +121,8 @@ type Node interface {
 	// Walk returns the entry of a directory; ".." is the parent (the server
 	// stops at the root of the attach by itself).
 	Walk(ctx context.Context, name string) (Node, error)
-	// Open takes open(2) flags of Linux, O_CREAT and O_EXCL left out.
+	// Open takes open(2) flags as Linux has them on x86. O_CREAT, O_EXCL,
+	// O_DIRECTORY and O_NOFOLLOW are left out: the server has seen to them.
 	Open(ctx context.Context, flags uint32) (File, error)
 	Release()
 }

@@ -1,0 +1,56 @@
+package p9srv
+
+import (
+	"context"
+	"net"
+	"testing"
+)
+
+// TestPassedBeforeItRuns passes the baton on at the moment when the holder
+// has taken a request and not looked at its tag yet: the request must not
+// take itself for another one.
+func TestPassedBeforeItRuns(t *testing.T) {
+	ours, theirs := net.Pipe()
+	c := newConn(t.Context(), &Server{}, theirs)
+	c.srv.watch.add(c)
+	r := newRequest(c)
+	r.sess, r.typ, r.tag = c.sess.Load(), Tclunk, 7
+	r.in = NewDecoder(make([]byte, 4))
+	c.cur = r
+	turn := c.turn.Add(1)
+	c.mu.Lock()
+	c.pass(turn)
+	c.mu.Unlock()
+	if err := c.attempt(r); err == errTagInUse {
+		t.Error(err)
+	}
+	if c.tags[7] != r {
+		t.Error("the request cannot be flushed")
+	}
+	ours.Close()
+	c.wg.Wait()
+	c.srv.watch.remove(c)
+}
+
+// TestContext holds the context of requests to what context.Context promises.
+func TestContext(t *testing.T) {
+	type key struct{}
+	x := &requestContext{parent: context.WithValue(t.Context(), key{}, 5)}
+	child, stop := context.WithCancel(x)
+	defer stop()
+	if x.Err() != nil || child.Err() != nil || child.Value(key{}) != 5 {
+		t.Error("not begun as it should", x.Err(), child.Err())
+	}
+	x.cancel()
+	<-child.Done()
+	<-x.Done()
+	if x.Err() != context.Canceled || child.Err() != context.Canceled {
+		t.Error(x.Err(), child.Err())
+	}
+	x = &requestContext{parent: t.Context()}
+	x.cancel()
+	<-x.Done()
+	if !x.end() || (&requestContext{}).end() {
+		t.Error("end tells wrongly whether somebody looked")
+	}
+}
