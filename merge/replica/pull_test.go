@@ -1,0 +1,284 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"bazil/store/vol"
+)
+
+func TestGreeting(t *testing.T) {
+	ds := newDevices(t, 2)
+	a, b := ds[0], ds[1]
+	a.write("hello.txt", "hello")
+	if r := b.pull(a); r.Changed != 1 || r.Names != 1 {
+		t.Fatalf("%+v", r)
+	}
+	b.wantTree("hello.txt")
+}
+
+func TestPullAgainTransfersNothing(t *testing.T) {
+	ds := newDevices(t, 2)
+	a, b := ds[0], ds[1]
+	a.mkdir("d")
+	a.write("d/f", "x")
+	b.pull(a)
+	for _, way := range [][2]*device{{b, a}, {a, b}, {b, a}} {
+		if r := way[0].pull(way[1]); r.Names != 0 || r.Changed != 0 {
+			t.Fatalf("%+v", r)
+		}
+	}
+}
+
+func TestOtherVolume(t *testing.T) {
+	ds := newDevices(t, 2)
+	a, b := ds[0], ds[1]
+	src := &otherID{a.source()}
+	if _, err := b.Pull(ctx, src, Options{}); !errors.Is(err, ErrOtherVolume) {
+		t.Fatal(err)
+	}
+}
+
+type otherID struct{ *source }
+
+func (s *otherID) Info(ctx context.Context) (vol.Info, error) {
+	in, err := s.source.Info(ctx)
+	in.ID[0]++
+	return in, err
+}
+
+func TestSubdirectoriesAreSkippedUnlessChanged(t *testing.T) {
+	ds := newDevices(t, 2)
+	a, b := ds[0], ds[1]
+	for i := range 20 {
+		a.mkdir(fmt.Sprint("d", i))
+		a.write(fmt.Sprint("d", i, "/f"), fmt.Sprint(i))
+	}
+	if r := b.pull(a); r.Dirs != 21 {
+		t.Fatalf("%+v", r)
+	}
+	a.write("d7/f", "changed")
+	if r := b.pull(a); r.Dirs != 2 {
+		t.Fatalf("%+v", r)
+	}
+	b.wantSame(a)
+}
+
+// wantSame compares the trees of two devices, conflicts and all.
+func (d *device) wantSame(o *device) {
+	d.tb.Helper()
+	if d.tree() != o.tree() {
+		d.tb.Fatalf("trees differ:\n%s\n%s", d.tree(), o.tree())
+	}
+	if a, b := len(d.conflicts()), len(o.conflicts()); a != b {
+		d.tb.Fatalf("%d and %d conflicts", a, b)
+	}
+}
+
+func TestDeletionTravels(t *testing.T) {
+	ds := newDevices(t, 3)
+	a, b, c := ds[0], ds[1], ds[2]
+	a.mkdir("d")
+	a.write("d/f", "x")
+	a.write("g", "y")
+	b.pull(a)
+	c.pull(b)
+	c.remove("d/f")
+	c.remove("d")
+	c.remove("g")
+	b.pull(c)
+	b.wantTree("")
+	a.pull(b)
+	a.wantTree("")
+	b.pull(a)
+	b.wantTree("")
+}
+
+func TestRenameOfADirectory(t *testing.T) {
+	ds := newDevices(t, 2)
+	a, b := ds[0], ds[1]
+	a.mkdir("d")
+	a.mkdir("d/e")
+	a.write("d/e/f", "deep")
+	b.pull(a)
+	b.rename("d", "moved")
+	a.pull(b)
+	a.wantTree("moved/ moved/e/ moved/e/f")
+	fetchAll(t, a, b)
+	if got := a.read("moved/e/f"); got != "deep" {
+		t.Fatal(got)
+	}
+	b.pull(a)
+	b.wantSame(a)
+}
+
+func TestEditsOfBothConflict(t *testing.T) {
+	ds := newDevices(t, 3)
+	a, b, c := ds[0], ds[1], ds[2]
+	a.write("f", "base")
+	b.pull(a)
+	c.pull(a)
+	a.write("f", "from a")
+	b.write("f", "from b")
+	gossip(ds)
+	for _, d := range ds {
+		if n := len(d.conflicts()); n != 1 {
+			t.Fatalf("%d conflicts", n)
+		}
+		fetchAll(t, d, a)
+		fetchAll(t, d, b)
+	}
+	if a.read("f") != "from a" || b.read("f") != "from b" {
+		t.Fatal("what is shown changed where it was written")
+	}
+	keep := c.conflicts()[0].Siblings[0]
+	check(t, c.v.Resolve(ctx, "f", keep.Dot))
+	gossip(ds)
+	for _, d := range ds {
+		if n := len(d.conflicts()); n != 0 || d.read("f") != c.read("f") {
+			t.Fatalf("%d conflicts", n)
+		}
+	}
+}
+
+func TestEqualEditsDoNotConflict(t *testing.T) {
+	ds := newDevices(t, 3)
+	for _, d := range ds {
+		d.mkdir("d")
+		d.write("d/f", "the same everywhere")
+	}
+	gossip(ds)
+	for _, d := range ds {
+		d.wantTree("d/ d/f")
+		if len(d.conflicts()) != 0 {
+			t.Fatal("conflict")
+		}
+		if r := d.pull(ds[0]); d != ds[0] && r.Names != 0 {
+			t.Fatalf("%+v", r)
+		}
+	}
+	ds[1].remove("d/f")
+	gossip(ds)
+	ds[0].wantTree("d/")
+	ds[2].wantTree("d/")
+}
+
+func TestEditSurvivesDeletion(t *testing.T) {
+	ds := newDevices(t, 2)
+	a, b := ds[0], ds[1]
+	a.mkdir("d")
+	a.write("d/f", "x")
+	b.pull(a)
+	a.remove("d/f")
+	a.remove("d")
+	b.write("d/f", "edited")
+	gossip(ds)
+	a.wantTree("d/ d/f")
+	b.wantSame(a)
+}
+
+// TestInterruptedPullKeepsWhatItHas cuts a pull after every number of
+// directories; the next goes on and nothing is asked for twice for nothing.
+func TestInterruptedPullKeepsWhatItHas(t *testing.T) {
+	a := newDevice(t)
+	for i := range 3 {
+		a.mkdir(fmt.Sprint(i))
+		for j := range 3 {
+			a.mkdir(fmt.Sprint(i, "/", j))
+			a.write(fmt.Sprint(i, "/", j, "/f"), fmt.Sprint(i, j))
+		}
+	}
+	a.v.Sync(ctx)
+	for cut := int64(1); cut < 13; cut++ {
+		b := newDevice(t)
+		src := a.source()
+		src.cutAfter = cut
+		r, err := b.Pull(ctx, src, Options{})
+		if !errors.Is(err, errCut) || r.Complete || int64(r.Dirs) != cut {
+			t.Fatalf("cut %d: %+v %v", cut, r, err)
+		}
+		second := b.pull(a)
+		if second.Dirs > 13-r.Dirs+4 {
+			t.Fatalf("cut %d: %d directories, then %d", cut, r.Dirs, second.Dirs)
+		}
+		b.wantSame(a)
+		if third := b.pull(a); third.Names != 0 {
+			t.Fatalf("%+v", third)
+		}
+	}
+}
+
+func TestPullIsCancelled(t *testing.T) {
+	ds := newDevices(t, 2)
+	ds[0].write("f", "x")
+	ctx, cancel := context.WithCancel(ctx)
+	src := ds[0].source()
+	src.lie = func(*vol.DirState) { cancel() }
+	if _, err := ds[1].Pull(ctx, src, Options{}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
+// TestWideTreeTakesFewCalls: each level of a tree costs about one round trip.
+func TestWideTreeTakesFewCalls(t *testing.T) {
+	ds := newDevices(t, 2)
+	a, b := ds[0], ds[1]
+	for i := range 300 {
+		a.mkdir(fmt.Sprint(i))
+		a.mkdir(fmt.Sprint(i, "/sub"))
+		a.write(fmt.Sprint(i, "/sub/f"), fmt.Sprint(i))
+	}
+	src := a.source()
+	_, err := b.Pull(ctx, src, Options{})
+	check(t, err)
+	b.wantSame(a)
+	if n := src.calls.Load(); n > 120 {
+		t.Fatalf("%d calls for 601 directories", n)
+	}
+}
+
+func TestRestoredBackupTakesANewID(t *testing.T) {
+	ds := newDevices(t, 2)
+	a, b := ds[0], ds[1]
+	a.write("f", "one")
+	backup := a.copyFile()
+	a.write("f", "two")
+	a.write("g", "only the peer has it")
+	b.pull(a)
+	a.restore(backup)
+	a.wantTree("f")
+	old := a.v.Replica()
+	a.pull(b)
+	if a.v.Replica() == old {
+		t.Fatal("goes on under its old ID")
+	}
+	a.wantTree("f g")
+	a.write("h", "new")
+	b.pull(a)
+	b.wantTree("f g h")
+	fetchAll(t, a, b)
+	if a.read("f") != "two" || len(a.conflicts())+len(b.conflicts()) != 0 {
+		t.Fatal(a.read("f"))
+	}
+}
+
+func TestCloneTakesANewID(t *testing.T) {
+	a := newDevice(t)
+	a.write("f", "x")
+	backup := a.copyFile()
+	b := newDevice(t)
+	b.restore(backup)
+	if a.v.Replica() == b.v.Replica() {
+		b.pull(a)
+	}
+	if a.v.Replica() == b.v.Replica() {
+		t.Fatal("two replicas with one ID")
+	}
+	a.write("a", "1")
+	b.write("b", "2")
+	gossip([]*device{a, b})
+	a.wantTree("a b f")
+	b.wantSame(a)
+}
