@@ -3,6 +3,7 @@ package vol
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -51,15 +52,11 @@ func startEnv(tb testing.TB, chunks chunkStore, sealer *store.Sealer, r *store.R
 
 // randomBytes are the same for the same seed.
 func randomBytes(seed uint64, n int) []byte {
-	p := make([]byte, (n+7)/8*8)
-	r := rand.New(rand.NewPCG(seed, 1))
-	for i := 0; i < len(p); i += 8 {
-		x := r.Uint64()
-		for k := range 8 {
-			p[i+k] = byte(x >> (8 * k))
-		}
-	}
-	return p[:n]
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	p := make([]byte, n)
+	rand.NewChaCha8(key).Read(p)
+	return p
 }
 
 // textBytes compress, and do not repeat.

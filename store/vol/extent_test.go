@@ -77,8 +77,8 @@ func TestExtentTreeAgainstList(t *testing.T) {
 		s := storedFrom(env, bodyInfo{form: formHole, size: size})
 		var want []extent
 		var next uint64
-		for range rapid.IntRange(1, 4).Draw(t, "steps") {
-			edits := drawExtents(t, 700, &next)
+		for range rapid.IntRange(1, 3).Draw(t, "steps") {
+			edits := drawExtents(t, 400, &next)
 			limit := int64(math.MaxInt64)
 			if rapid.IntRange(0, 3).Draw(t, "truncate") == 0 && len(want) > 0 {
 				limit = want[rapid.IntRange(0, len(want)-1).Draw(t, "at")].off + rapid.Int64Range(0, 1).Draw(t, "cut")
