@@ -175,8 +175,12 @@ func (d *Daemon) volumePath(id vol.ID) string {
 // openVolumes opens what is configured. One that cannot be opened is told and
 // stands in the way of nothing else.
 func (d *Daemon) openVolumes() error {
+	err := os.Mkdir(filepath.Dir(d.volumePath(vol.ID{})), 0o700)
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
 	var all []volumeEntry
-	err := d.view(func(tx *store.Tx) (err error) {
+	err = d.view(func(tx *store.Tx) (err error) {
 		all, err = listVolumes(tx)
 		return err
 	})
