@@ -82,7 +82,7 @@ func (d *device) at(path string) *vol.Node {
 			continue
 		}
 		sub, err := n.Lookup(ctx, name)
-		if errors.Is(err, syscall.ENOENT) {
+		if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {
 			return nil
 		}
 		check(d.tb, err)

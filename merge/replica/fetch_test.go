@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"bazil/store"
@@ -66,7 +67,8 @@ func TestInterruptedFetchGoesOn(t *testing.T) {
 	a, b := ds[0], ds[1]
 	a.write("f", noise(3, 8<<20))
 	b.pull(a)
-	src := &cutChunks{source: a.source(), left: 10}
+	src := &cutChunks{source: a.source()}
+	src.left.Store(10)
 	r, err := b.Fetch(ctx, src, Options{})
 	if !errors.Is(err, errCut) {
 		t.Fatal(err)
@@ -83,12 +85,12 @@ func TestInterruptedFetchGoesOn(t *testing.T) {
 // cutChunks is a source whose connection breaks after some chunks.
 type cutChunks struct {
 	*source
-	left int
+	left atomic.Int64
 }
 
 func (s *cutChunks) Chunks(ctx context.Context, ids []store.ID, got func(int, []byte) error) error {
 	return s.source.Chunks(ctx, ids, func(i int, sealed []byte) error {
-		if s.left--; s.left < 0 {
+		if s.left.Add(-1) < 0 {
 			return errCut
 		}
 		return got(i, sealed)
