@@ -156,6 +156,9 @@ func (c *content) writeSome(ctx context.Context, p []byte, off int64) error {
 	if err := c.takeFailure(); err != nil {
 		return err
 	}
+	if err := c.need(ctx, off, int64(len(p))); err != nil {
+		return err
+	}
 	cost := blockCost(len(p))
 	if err := c.env.budget.acquire(ctx, cost); err != nil {
 		return err
@@ -245,6 +248,9 @@ func (c *content) Truncate(ctx context.Context, size int64) error {
 		return err
 	}
 	defer unlock(c.writing)
+	if err := c.needSize(ctx, size); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.size.Load()

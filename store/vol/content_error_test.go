@@ -263,3 +263,31 @@ func TestBodyPrintsNoKeys(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A write that needs bytes from another device gets them, or the error; the
+// flush never does.
+func TestWriteToAbsentSmallFile(t *testing.T) {
+	a, b, sealer := twoStores(t)
+	data := randomBytes(33, 50_000)
+	c := newContent(startEnv(t, a, sealer, a.NewReader(sealer, nil), 0), "")
+	mustWrite(t, c, data, 0)
+	body := mustFlush(t, c)
+
+	alone := startEnv(t, b, sealer, b.NewReader(sealer, nil), 0)
+	c = newContent(alone, body)
+	if _, err := c.WriteAt(context.Background(), []byte("x"), 100); !errors.Is(err, syscall.EIO) || c.Changed() {
+		t.Errorf("write: %v, changed: %v", err, c.Changed())
+	}
+	mustTruncate(t, c, 0)
+	mustWrite(t, c, data[:10], 0)
+	mustHold(t, newContent(alone, mustFlush(t, c)), data[:10])
+
+	other := &fetchFrom{chunks: a}
+	c = newContent(startEnv(t, b, sealer, b.NewReader(sealer, other), 0), body)
+	mustWrite(t, c, []byte("x"), 100)
+	if n := other.fetched.Load(); n != 1 {
+		t.Errorf("%d chunks were fetched by the write", n)
+	}
+	data[100] = 'x'
+	mustHold(t, newContent(alone, mustFlush(t, c)), data)
+}

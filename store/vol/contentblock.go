@@ -90,6 +90,12 @@ func (b *dirtyBlock) overlaps(lo, hi int) bool {
 	return i < len(b.ranges) && b.ranges[i].lo < hi
 }
 
+// covers tells whether all bytes of [lo, hi) count.
+func (b *dirtyBlock) covers(lo, hi int) bool {
+	i := sort.Search(len(b.ranges), func(i int) bool { return b.ranges[i].hi >= hi })
+	return i < len(b.ranges) && b.ranges[i].lo <= lo
+}
+
 // unmark takes [lo, hi) out of the bytes that count.
 func (b *dirtyBlock) unmark(lo, hi int) {
 	i := sort.Search(len(b.ranges), func(i int) bool { return b.ranges[i].hi > lo })

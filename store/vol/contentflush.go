@@ -38,7 +38,7 @@ func (c *content) Flush(ctx context.Context) (Body, error) {
 	}
 	info, root, err := c.sealLayer(ctx, f, base)
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && storeWide(err) {
 			c.env.budget.refuse(err)
 		}
 		return "", err

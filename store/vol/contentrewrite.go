@@ -15,7 +15,7 @@ const (
 	resplitMin   = store.MaxPlain
 	resplitPast  = 4 << 20
 	resplitBatch = 8 << 20 // what is sealed before its blocks are freed
-	rangesMax    = 16      // of a block sealed in parts
+	rangesMax    = 64      // of a block sealed in parts
 )
 
 // fileRun is a range of a file.
@@ -68,30 +68,40 @@ func (c *content) sealEachBlock(ctx context.Context, f *dirtyLayer, base *stored
 			continue
 		}
 		lo, hi := f.blockBounds(i)
-		if c.blockNeedsOthers(ctx, f, base, b, lo, hi) {
-			if err := c.sealRanges(ctx, b, i*blockSize, g); err != nil {
-				return err
+		var err error
+		switch here := b.covers(int(lo-i*blockSize), int(hi-i*blockSize)) || base.local(ctx, lo, min(hi, f.limit)); {
+		case here:
+			err = c.sealBlock(ctx, f, b, lo, hi, g)
+		case len(b.ranges) <= rangesMax:
+			err = c.sealRanges(ctx, b, i*blockSize, g)
+		default: // others are asked before the pool is kept busy with it
+			if err = base.readAt(ctx, make([]byte, hi-lo), lo); err == nil {
+				err = c.sealBlock(ctx, f, b, lo, hi, g)
 			}
-			continue
 		}
-		mem := c.env.blocks.Get().(*[blockSize]byte)
-		plain := mem[:hi-lo]
-		if err := c.readLayer(ctx, f, plain, lo); err != nil {
-			return err
-		}
-		err := g.run(ctx, func(ctx context.Context, buf []byte) ([]byte, error) {
-			ptr, buf, err := c.env.sealData(ctx, plain, buf)
-			c.env.blocks.Put(mem)
-			if err == nil {
-				c.blockSealed(b, []extent{{off: lo, n: hi - lo, ptr: ptr}})
-			}
-			return buf, err
-		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sealBlock seals [lo, hi), the bytes of a block and those between them.
+func (c *content) sealBlock(ctx context.Context, f *dirtyLayer, b *dirtyBlock, lo, hi int64, g *sealGroup) error {
+	return g.run(ctx, func(ctx context.Context, buf []byte) (_ []byte, err error) {
+		mem := c.env.blocks.Get().(*[blockSize]byte)
+		defer c.env.blocks.Put(mem)
+		plain := mem[:hi-lo]
+		if err := c.readLayer(ctx, f, plain, lo); err != nil {
+			return buf, err
+		}
+		x := extent{off: lo, n: hi - lo}
+		if x.ptr, buf, err = c.env.sealData(ctx, plain, buf); err != nil {
+			return buf, err
+		}
+		c.blockSealed(b, []extent{x})
+		return buf, nil
+	})
 }
 
 // blockBounds is what block i has to be sealed for: all of it that is in the
@@ -107,16 +117,8 @@ func (l *dirtyLayer) blockBounds(i int64) (lo, hi int64) {
 	return lo, hi
 }
 
-// blockNeedsOthers tells whether sealing [lo, hi) as a whole would need bytes
-// that only another device has, and can be done without.
-func (c *content) blockNeedsOthers(ctx context.Context, f *dirtyLayer, base *stored, b *dirtyBlock, lo, hi int64) bool {
-	if len(b.ranges) > rangesMax || b.count*pageSize >= blockSize && len(b.ranges) == 1 {
-		return false
-	}
-	return !base.local(ctx, lo, min(hi, f.limit))
-}
-
-// sealRanges seals the dirty bytes of a block and nothing else.
+// sealRanges seals the dirty bytes of a block and nothing else: what is between
+// them only another device has, and it is not needed.
 func (c *content) sealRanges(ctx context.Context, b *dirtyBlock, at int64, g *sealGroup) error {
 	return g.run(ctx, func(ctx context.Context, buf []byte) (_ []byte, err error) {
 		var cells []extent

@@ -169,7 +169,7 @@ func (c *content) sealPiece(ctx context.Context, p *streamPiece, buf []byte) []b
 	c.env.budget.sealed(p.charge, gone)
 	close(p.done)
 	c.mu.Unlock()
-	if !gone {
+	if !gone && storeWide(err) {
 		c.env.budget.refuse(err)
 	}
 	return buf
