@@ -60,8 +60,10 @@ func parseSegmentHeader(b []byte, number uint32) (segmentHeader, error) {
 	return h, nil
 }
 
-// record is the header of one chunk in a segment.
+// record is the header of one chunk in a segment, or of a filler, which stands
+// where a crash left bytes of no use between records.
 type record struct {
+	filler  bool // no chunk: the bytes behind the header may be anything
 	id      ID
 	segment uint32 // the segment it stands in
 	offset  uint32 // of this header in the segment
@@ -85,9 +87,22 @@ func (r record) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, r.length)
 	b = binary.LittleEndian.AppendUint32(b, r.durable)
 	b = binary.LittleEndian.AppendUint32(b, r.dataCRC)
-	b = append(b, suite1, 0, 0, 0)
+	b = append(b, suite1, r.kind(), 0, 0)
 	b = append(b, r.id[:]...)
 	return binary.LittleEndian.AppendUint32(b, crc(b[base:]))
+}
+
+// Kinds of record: the byte behind the suite.
+const (
+	kindChunk  = 0
+	kindFiller = 1
+)
+
+func (r record) kind() byte {
+	if r.filler {
+		return kindFiller
+	}
+	return kindChunk
 }
 
 // parseRecord reads the record header that stands at offset in segment. It
@@ -105,11 +120,15 @@ func parseRecord(b []byte, segment uint32, offset int64) (record, error) {
 		dataCRC: binary.LittleEndian.Uint32(b[20:]),
 		id:      ID(b[28:60]),
 	}
-	if r.segment != segment || int64(r.offset) != offset || r.length < MinSealed || r.length > MaxSealed {
+	if r.segment != segment || int64(r.offset) != offset {
 		return r, fmt.Errorf("record header %w: it belongs elsewhere", ErrDamaged)
 	}
-	if b[24] != suite1 {
-		return r, fmt.Errorf("chunk %v: %w: suite %d, known is %d", r.id, ErrVersion, b[24], suite1)
+	if b[24] != suite1 || b[25] > kindFiller {
+		return r, fmt.Errorf("chunk %v: %w: suite %d, kind %d", r.id, ErrVersion, b[24], b[25])
+	}
+	r.filler = b[25] == kindFiller
+	if !r.filler && (r.length < MinSealed || r.length > MaxSealed) {
+		return r, fmt.Errorf("record header %w: chunk of %d bytes", ErrDamaged, r.length)
 	}
 	return r, nil
 }

@@ -226,13 +226,31 @@ func (c *Chunks) mend(f file, number uint32, found *scan, size int64) error {
 			return err
 		}
 	}
-	buf := make([]byte, 1<<20)
+	if err := fillGaps(f, number, found); err != nil {
+		return err
+	}
+	buf := make([]byte, min(1<<20, found.end-found.durable))
 	for off := found.durable; off < found.end; off += int64(len(buf)) {
 		buf = buf[:min(int64(len(buf)), found.end-off)]
 		if err := readFull(f, buf, off); err != nil {
 			return err
 		}
 		if _, err := f.WriteAt(buf, off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillGaps makes fillers of the gaps that are no damage, lest they look like
+// it when the segment is on disk beyond them.
+func fillGaps(f file, number uint32, found *scan) error {
+	for _, g := range found.bad {
+		if found.damage(g) || g.length < recordHeaderSize {
+			continue
+		}
+		r := record{filler: true, segment: number, offset: uint32(g.offset), length: uint32(g.length - recordHeaderSize)}
+		if _, err := f.WriteAt(r.append(nil), g.offset); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,7 @@ type gap struct {
 }
 
 // damage says that the gap is in what was once on disk: something changed it
-// since. Another gap is what a crash leaves of writes nobody waited for.
+// since. Another gap is what a crash left of writes that nobody had waited for.
 func (s *scan) damage(g gap) bool { return g.offset < s.durable }
 
 // scanSegment reads the records of a segment file from its header to limit and
@@ -142,6 +142,9 @@ func (s *scanner) valid(off int64) (record, bool, error) {
 	if err != nil || off+r.size() > s.limit {
 		return r, false, nil
 	}
+	if r.filler {
+		return r, true, nil
+	}
 	b, err = s.window(off, int(r.size()))
 	if err != nil || int64(len(b)) < r.size() {
 		return r, false, err
@@ -150,7 +153,9 @@ func (s *scanner) valid(off int64) (record, bool, error) {
 }
 
 func (s *scanner) accept(r record) {
-	s.out.records = append(s.out.records, r)
+	if !r.filler {
+		s.out.records = append(s.out.records, r)
+	}
 	s.out.end = int64(r.offset) + r.size()
 	s.out.durable = max(s.out.durable, int64(r.durable))
 }

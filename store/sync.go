@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -207,13 +209,16 @@ func (c *Chunks) rescue() error {
 	return fmt.Errorf("%w: %d chunks written earlier may be lost: %w", ErrFailed, len(lost), lost[0])
 }
 
-// inDoubt returns the chunks in doubt.
+// inDoubt returns the chunks in doubt, in the order they were written.
 func (c *Chunks) inDoubt() (todo []entry) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, e := range c.doubtful {
 		todo = append(todo, e)
 	}
+	slices.SortFunc(todo, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.segment, b.segment), cmp.Compare(a.offset, b.offset))
+	})
 	return todo
 }
 

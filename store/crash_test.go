@@ -1,0 +1,359 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+var crashPoints = flag.Int("crashpoints", 2000, "crash points to try, at least")
+var crashSeed = flag.Uint64("crashseed", 1, "first seed of the crash histories")
+
+// crashRun plays a random history on a store whose file system can crash, and
+// tries recovery from what each call may leave.
+type crashRun struct {
+	t      *testing.T
+	seed   uint64
+	r      *rand.Rand
+	fs     *faultFiles
+	c      *Chunks
+	points int
+
+	mu    sync.Mutex   // guards acked and sure, which the hook reads
+	known map[ID]chunk // ever Put or tried
+	put   map[ID]bool  // Put, in this process's life
+	acked map[ID]bool  // Put before a successful Sync: the store owes them
+	bad   []string     // violations
+	every int          // try recovery after every so many calls
+	limit int          // violations to stop at
+}
+
+const crashSegment = 6 << 10
+
+func newCrashRun(t *testing.T, seed uint64) *crashRun {
+	return &crashRun{
+		t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), fs: newFaultFiles(), every: 1, limit: 1,
+		known: map[ID]chunk{}, put: map[ID]bool{}, acked: map[ID]bool{},
+	}
+}
+
+// openSim opens a chunk store without the sealing goroutine, so that the order
+// of calls is the same every time: footer writing is a step of the history.
+func openSim(fs files) (*Chunks, error) {
+	c := newChunks(fs, "d", Options{SegmentSize: crashSegment})
+	if err := c.load(); err != nil {
+		c.stop()
+		return nil, err
+	}
+	c.done.Go(c.flushLoop)
+	return c, nil
+}
+
+// halt ends a store's goroutines without any of what close does.
+func halt(c *Chunks) {
+	c.stop()
+	c.done.Wait()
+}
+
+// play runs the history: steps random steps.
+func (h *crashRun) play(steps int) {
+	h.fs.after = h.tryCrash
+	h.open()
+	for range steps {
+		if h.c == nil {
+			return
+		}
+		h.step()
+		if len(h.bad) >= h.limit {
+			break
+		}
+	}
+	h.fs.after = nil
+	halt(h.c)
+}
+
+func (h *crashRun) open() {
+	c, err := openSim(h.fs)
+	if err != nil && h.fs.fail != nil { // once more, without faults
+		fail := h.fs.fail
+		h.fs.fail = nil
+		c, err = openSim(h.fs)
+		h.fs.fail = fail
+	}
+	if err != nil {
+		h.fail("open: %v", err)
+	}
+	h.c = c
+	h.put = map[ID]bool{}
+}
+
+func (h *crashRun) fail(format string, args ...any) {
+	h.bad = append(h.bad, fmt.Sprintf("seed %d, call %d: ", h.seed, h.fs.calls)+fmt.Sprintf(format, args...))
+}
+
+func (h *crashRun) step() {
+	switch n := h.r.IntN(100); {
+	case n < 60:
+		h.stepPut()
+	case n < 75:
+		h.stepSync()
+	case n < 85:
+		h.c.sealAll()
+	case n < 90:
+		h.c.sealAll()
+		h.c.mergeTables(context.Background())
+	case n < 96:
+		h.stepGet()
+	case n < 97:
+		h.fs.evict()
+	case n < 98:
+		h.stepKill()
+	default:
+		h.stepCrash()
+	}
+	if len(h.c.sealSlots) == cap(h.c.sealSlots) {
+		h.c.sealAll()
+	}
+}
+
+func (h *crashRun) stepPut() {
+	ch := newChunk(h.r.Uint64N(1000), 24+h.r.IntN(1500))
+	h.mu.Lock()
+	h.known[ch.id] = ch
+	h.mu.Unlock()
+	if _, err := h.c.Put(context.Background(), ch.id, ch.sealed); err == nil {
+		h.put[ch.id] = true
+	} else if h.fs.fail == nil {
+		h.fail("put: %v", err)
+	}
+}
+
+func (h *crashRun) stepSync() {
+	before := maps.Clone(h.put)
+	if err := h.c.Sync(context.Background()); err == nil {
+		h.mu.Lock()
+		maps.Copy(h.acked, before)
+		h.mu.Unlock()
+	} else if h.fs.fail == nil {
+		h.fail("sync: %v", err)
+	}
+}
+
+func (h *crashRun) stepGet() {
+	ids := slices.SortedFunc(maps.Keys(h.put), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
+	if len(ids) > 0 {
+		id := ids[h.r.IntN(len(ids))]
+		got, err := h.c.Get(context.Background(), id, nil)
+		if err == nil && !bytes.Equal(got, h.known[id].sealed) {
+			h.fail("wrong bytes")
+		}
+		if err != nil && h.acked[id] && h.fs.fail == nil {
+			h.fail("get: %v", err)
+		}
+	}
+}
+
+// stepKill ends the process, not the machine: what was written stays.
+func (h *crashRun) stepKill() {
+	halt(h.c)
+	if h.r.IntN(2) == 0 {
+		h.fs.evict()
+	}
+	h.open()
+}
+
+// stepCrash goes on with what a crash left.
+func (h *crashRun) stepCrash() {
+	halt(h.c)
+	h.fs.mu.Lock()
+	fs := h.fs.crash(h.r)
+	fs.after, fs.fail, fs.lie, fs.calls = h.fs.after, h.fs.fail, h.fs.lie, h.fs.calls
+	h.fs.after = nil
+	h.fs.mu.Unlock()
+	h.fs = fs
+	h.open()
+}
+
+// tryCrash is called after each call that changes a file: it crashes a copy,
+// recovers it and holds it against the contract.
+func (h *crashRun) tryCrash(fs *faultFiles, call string) {
+	if len(h.bad) >= h.limit || fs.calls%h.every != 0 {
+		return
+	}
+	h.points++
+	r := rand.New(rand.NewPCG(h.seed, uint64(fs.calls)))
+	if why := h.checkRecovery(fs.crash(r), r); why != "" {
+		h.bad = append(h.bad, fmt.Sprintf("seed %d, crash after call %d (%s): %s", h.seed, fs.calls, call, why))
+	}
+}
+
+// checkRecovery opens a crashed store and says what is wrong with it.
+func (h *crashRun) checkRecovery(fs *faultFiles, r *rand.Rand) string {
+	if r.IntN(4) == 0 { // crash again, somewhere in recovery
+		fs = crashInRecovery(fs, r)
+	}
+	c, err := openSim(fs)
+	if err != nil {
+		return fmt.Sprintf("does not open: %v", err)
+	}
+	defer halt(c)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, ch := range h.known {
+		got, err := c.Get(context.Background(), id, nil)
+		switch {
+		case err == nil && !bytes.Equal(got, ch.sealed):
+			return "serves wrong bytes"
+		case err != nil && h.acked[id]:
+			return fmt.Sprintf("lost what was synced: %v", err)
+		case err != nil && !errors.Is(err, ErrNotFound):
+			return fmt.Sprintf("neither there nor absent: %v", err)
+		}
+	}
+	if st := c.Stats(); st.Damaged > 0 {
+		return "takes the crash for damage"
+	}
+	return checkUsable(c, fs, r)
+}
+
+// checkUsable stores on the recovered store, and reopens it.
+func checkUsable(c *Chunks, fs *faultFiles, r *rand.Rand) string {
+	ch := newChunk(r.Uint64(), 600)
+	if _, err := c.Put(context.Background(), ch.id, ch.sealed); err != nil {
+		return fmt.Sprintf("put after recovery: %v", err)
+	}
+	c.sealAll()
+	if err := c.Sync(context.Background()); err != nil {
+		return fmt.Sprintf("sync after recovery: %v", err)
+	}
+	again, err := openSim(fs.crash(r))
+	if err != nil {
+		return fmt.Sprintf("does not open a second time: %v", err)
+	}
+	defer halt(again)
+	if _, err := again.Get(context.Background(), ch.id, nil); err != nil {
+		return fmt.Sprintf("lost what was synced after recovery: %v", err)
+	}
+	return ""
+}
+
+// crashInRecovery opens the store and crashes it at one of the calls that makes.
+func crashInRecovery(fs *faultFiles, r *rand.Rand) *faultFiles {
+	left := 1 + r.IntN(12)
+	var out *faultFiles
+	fs.after = func(fs *faultFiles, call string) {
+		if left--; left == 0 {
+			out = fs.crash(r)
+		}
+	}
+	c, err := openSim(fs)
+	if err == nil {
+		c.sealAll()
+		halt(c)
+	}
+	fs.after = nil
+	if out == nil {
+		return fs
+	}
+	return out
+}
+
+// crashHistories plays histories until enough crash points have been tried,
+// and returns the violations.
+func crashHistories(t *testing.T, points, steps int, prepare func(h *crashRun)) []string {
+	n := 0
+	for seed := *crashSeed; n < points; seed++ {
+		h := newCrashRun(t, seed)
+		if prepare != nil {
+			prepare(h)
+		}
+		h.play(steps)
+		n += h.points
+		if len(h.bad) > 0 {
+			return h.bad
+		}
+	}
+	t.Logf("%d crash points", n)
+	return nil
+}
+
+func TestCrashPoints(t *testing.T) {
+	for _, why := range crashHistories(t, *crashPoints, 150, nil) {
+		t.Error(why)
+	}
+}
+
+// TestCrashFindsLies checks the checker: a disk that does not do one kind of
+// flush must be found out.
+func TestCrashFindsLies(t *testing.T) {
+	for name, lie := range map[string]func(path string) bool{
+		"segments":           func(path string) bool { return strings.HasSuffix(path, ".seg") },
+		"names of segments":  func(path string) bool { return path == "d/"+chunksDir },
+		"merged tables":      func(path string) bool { return strings.HasSuffix(path, newSuffix) },
+		"records of a seal":  nil,
+		"one flush in three": nil,
+	} {
+		prepare := func(h *crashRun) { h.fs.lie = lie }
+		switch name {
+		case "records of a seal": // the footer gets ahead of the records
+			prepare = func(h *crashRun) { h.fs.lie = func(path string) bool { return h.sealing(path) } }
+		case "one flush in three":
+			prepare = func(h *crashRun) { h.fs.lie = func(string) bool { return h.fs.calls%3 == 0 } }
+		}
+		points := 6000
+		if name == "merged tables" { // rebuilt from footers: harmless, and must be
+			points = 1000
+		}
+		bad := crashHistories(t, points, 150, prepare)
+		if name == "merged tables" {
+			if len(bad) != 0 {
+				t.Errorf("%s: %v", name, bad)
+			}
+		} else if len(bad) == 0 {
+			t.Errorf("%s: nothing found", name)
+		}
+	}
+}
+
+// sealing says whether a segment's records are about to be flushed for its
+// footer's sake.
+func (h *crashRun) sealing(path string) bool {
+	n := h.fs.files[path]
+	return n != nil && len(n.seen) > crashSegment-1600 && !bytes.Contains(n.seen, tableMagic[:])
+}
+
+// TestFaults lets calls fail at random and checks that nothing promised is
+// lost, through crashes, too.
+func TestFaults(t *testing.T) {
+	for name, errs := range map[string]map[string]error{
+		"writes fail":   {"write": syscall.EIO},
+		"disk full":     {"write": syscall.ENOSPC, "create": syscall.ENOSPC},
+		"flushes fail":  {"sync": syscall.EIO, "syncDir": syscall.EIO},
+		"all may fail":  {"write": syscall.EIO, "sync": syscall.EIO, "syncDir": syscall.EIO, "truncate": syscall.EIO, "create": syscall.ENOSPC, "rename": syscall.EIO, "remove": syscall.EIO},
+		"no truncation": {"truncate": syscall.EIO, "write": syscall.ENOSPC},
+	} {
+		bad := crashHistories(t, *crashPoints/4, 100, func(h *crashRun) {
+			h.every = 3
+			r := rand.New(rand.NewPCG(h.seed, 99))
+			h.fs.fail = func(call, path string) error {
+				if err := errs[call]; err != nil && r.IntN(15) == 0 {
+					return &os.PathError{Op: call, Path: path, Err: err}
+				}
+				return nil
+			}
+		})
+		for _, why := range bad {
+			t.Errorf("%s: %s", name, why)
+		}
+	}
+}
