@@ -120,7 +120,8 @@ func (c *Client) list(ctx context.Context, dir string) ([]string, error) {
 	return names, describe(err, "listing the peer's "+dir)
 }
 
-// maxListed is how many names of volumes or backends are taken.
+// maxListed is how many entries of a directory of volumes or backends are
+// taken.
 const maxListed = 1 << 16
 
 func (s *session) list(ctx context.Context, dir string) (names []string, err error) {
@@ -132,24 +133,25 @@ func (s *session) list(ctx context.Context, dir string) (names []string, err err
 	if err := fid.Open(ctx, syscall.O_RDONLY); err != nil {
 		return nil, err
 	}
+	total := 0
 	for off := uint64(0); ; {
 		list, err := fid.ReadDir(ctx, off, readSize)
 		if err != nil || len(list) == 0 {
 			return names, err
 		}
+		if total += len(list); total > maxListed {
+			return nil, lied(errors.New("a listing without end"))
+		}
 		for _, e := range list {
-			if len(names) == maxListed || e.Offset <= off {
-				return nil, lied(errors.New("a listing without end"))
-			}
-			off = e.Offset
 			names = appendListed(names, e)
 		}
+		off = list[len(list)-1].Offset
 	}
 }
 
 // appendListed adds an entry's name if it can be one.
 func appendListed(names []string, e p9srv.Dirent) []string {
-	if !validName(e.Name) || e.Name == ".." {
+	if !validName(e.Name) || e.Name == ".." { // "." is no valid name
 		return names
 	}
 	return append(names, e.Name)
