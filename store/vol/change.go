@@ -93,7 +93,7 @@ func (f *figures) add(r *record, n int64) {
 		f.files += n
 		f.bytes += n * r.size()
 	}
-	if r != nil && r.Conflict() {
+	if r.conflict() {
 		f.conflicts += n
 	}
 }
@@ -160,6 +160,11 @@ func (v *Volume) forget(e *entry) bool {
 	d := e.sub
 	if d == nil || d.records > 0 || !e.dir.view(v.state.dot()).Removable(d.Dir) {
 		return false
+	}
+	for _, c := range d.children {
+		if c.node != nil { // a writer holds it
+			return false
+		}
 	}
 	d.gone = true
 	e.dir.Dir = e.dir.Remove(d.Dir)

@@ -20,7 +20,7 @@ type Conflict struct {
 
 // Sibling is one version of a name.
 type Sibling struct {
-	Dot   merge.Dot // names it: its lowest
+	Dot   merge.Dot // names it: its lowest; none: what is there without a version
 	Kind  merge.Kind
 	Size  int64
 	MTime int64 // Unix nanoseconds
@@ -52,7 +52,7 @@ func (v *Volume) Conflicts(ctx context.Context) ([]Conflict, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.rec != nil && e.rec.Conflict() {
+		if e.rec != nil && e.rec.conflict() {
 			out = append(out, Conflict{e.path(), e.rec.siblings()})
 		}
 	}
@@ -76,7 +76,7 @@ func (v *Volume) conflictKeys() (keys []string, err error) {
 			continue
 		}
 		for _, e := range g.entries {
-			if e.rec != nil && e.rec.Conflict() {
+			if e.rec != nil && e.rec.conflict() {
 				keys = append(keys, string(numKey(e.dir.num, e.name)))
 			}
 		}
@@ -88,6 +88,9 @@ func (v *Volume) conflictKeys() (keys []string, err error) {
 func (r *record) siblings() []Sibling {
 	shown := r.shown()
 	var out []Sibling
+	if k := r.kind(); r.version() == nil && k != 0 {
+		out, shown = append(out, Sibling{Kind: k, MTime: r.MTime, Shown: true}), -1
+	}
 	for i := range r.Versions {
 		ver := &r.Versions[i]
 		out = append(out, Sibling{Dot: ver.Dots[0], Kind: ver.Kind, Size: ver.Size, MTime: ver.MTime, Shown: i == shown})
@@ -163,6 +166,8 @@ func (v *Volume) OpenSibling(ctx context.Context, path string, dot merge.Dot) (*
 
 // Resolve ends a conflict: of the versions at path, those that hold a dot of
 // keep stay, the others are superseded. Peers learn of it as of any change.
+// What is there without a version, a device node or a directory that exists
+// because of what is in it, is kept by the zero dot, and stays in any case.
 // ENOENT: nothing is to be kept.
 func (v *Volume) Resolve(ctx context.Context, path string, keep ...merge.Dot) error {
 	if err := v.Sync(ctx); err != nil {
@@ -178,6 +183,9 @@ func (v *Volume) Resolve(ctx context.Context, path string, keep ...merge.Dot) er
 	}
 	var over []merge.Dot
 	kept := 0
+	if e.rec.version() == nil && slices.Contains(keep, merge.Dot{}) {
+		kept = 1
+	}
 	for i := range e.rec.Versions {
 		if ver := &e.rec.Versions[i]; holdsAny(ver, keep) {
 			kept++

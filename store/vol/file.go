@@ -77,11 +77,12 @@ func (v *Volume) unpin(in *inode) {
 	in.seen = nil
 	if old := in.held; old != nil {
 		in.held = nil
-		rec := in.at.rec.clone()
-		v.present(in.at, old, rec)
-		v.set(in.at, rec)
+		e := in.at
+		rec := e.rec.clone()
+		v.present(e, old, rec)
+		v.set(e, rec)
 		if old.kind() != rec.kind() {
-			v.touchDir(in.at.dir, now())
+			v.touchDir(e.dir, now())
 		}
 	}
 }

@@ -85,6 +85,17 @@ func (r *record) seen() []merge.Dot {
 	return nil
 }
 
+// conflict says whether the name has versions that differ from what it shows.
+func (r *record) conflict() bool {
+	if r == nil {
+		return false
+	}
+	if r.Conflict() {
+		return true
+	}
+	return len(r.Versions) > 0 && (r.Device || r.Implied && r.Versions[0].Kind != merge.KindDir)
+}
+
 // clone returns a record to change; r may be nil.
 func (r *record) clone() *record {
 	if r == nil {

@@ -54,7 +54,7 @@ func appendRecord(b []byte, r *record) []byte {
 }
 
 func (r *record) flags() (f byte) {
-	for i, set := range []bool{r.Implied, r.Device, r.Block, r.Conflict()} {
+	for i, set := range []bool{r.Implied, r.Device, r.Block, r.conflict()} {
 		if set {
 			f |= 1 << i
 		}

@@ -89,7 +89,7 @@ func (w *writer) name(dir uint64, name string, rec *record) error {
 	if err := w.flag(w.loose, key, stored != nil, rec.loose()); err != nil {
 		return err
 	}
-	if err := w.flag(w.conflicts, key, stored != nil, !rec.empty() && rec.Conflict()); err != nil {
+	if err := w.flag(w.conflicts, key, stored != nil, !rec.empty() && rec.conflict()); err != nil {
 		return err
 	}
 	if rec.empty() {

@@ -6,7 +6,7 @@ import "context"
 type Stats struct {
 	Files        int64 // names that show something other than a directory
 	Dirs         int64 // without the root
-	LogicalBytes int64 // sizes of the files, holes included
+	LogicalBytes int64 // sizes of the files, holes included; of those being written as of the last commit group
 	Conflicts    int64 // names with versions that differ
 	DirtyBytes   int64 // memory that bytes not yet durable take
 	DirtyNames   int64 // names changed and not yet durable
