@@ -83,7 +83,7 @@ func (r *request) readFile(o *openFile, off int64, n int) (int, error) {
 
 // readLarge reads into a buffer that goes out with the reply.
 func (r *request) readLarge(o *openFile, off int64, n int) (int, error) {
-	r.free = newBuffer(n)
+	r.borrow(n)
 	got, err := o.ReadAt(&r.ctx, r.free.b, off)
 	got = min(max(got, 0), n)
 	if got == 0 && err != nil {

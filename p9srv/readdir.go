@@ -32,13 +32,8 @@ func readdir(r *request) error {
 		return syscall.ENOTDIR
 	}
 	n := int(min(count, r.sess.msize-ReadHeader))
-	l := lister{limit: n}
-	if n > copyLimit {
-		r.free = newBuffer(n)
-		l.b = r.free.b[:0]
-	} else {
-		l.b = make([]byte, 0, n)
-	}
+	r.borrow(n)
+	l := lister{limit: n, b: r.free.b[:0]}
 	if err := l.fill(r, f, o, off); err != nil {
 		return err
 	}

@@ -64,6 +64,20 @@ func (r *request) recycle() {
 	requestPool.Put(r)
 }
 
+// borrow gets n bytes for the data of the reply and charges r with them.
+func (r *request) borrow(n int) {
+	r.free = newBuffer(n)
+	if n <= copyLimit {
+		return
+	}
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	r.size += n
+	if r.passed {
+		r.c.held += n
+	}
+}
+
 // begin starts the reply.
 func (r *request) begin() {
 	r.out = append(r.out[:0], 0, 0, 0, 0, byte(r.typ)+1, byte(r.tag), byte(r.tag>>8))

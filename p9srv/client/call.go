@@ -91,6 +91,9 @@ func (c *Conn) start(ctx context.Context, t p9srv.MsgType, dst []byte, encode fu
 // waitRoom waits until something was written or ended; mu is held, but not
 // meanwhile.
 func (c *Conn) waitRoom(ctx context.Context) error {
+	if c.room == nil {
+		c.room = make(chan struct{})
+	}
 	room := c.room
 	c.mu.Unlock()
 	defer c.mu.Lock()
@@ -211,15 +214,6 @@ func (c *Conn) call(ctx context.Context, t p9srv.MsgType, encode func([]byte) []
 		return nil, err
 	}
 	return k, nil
-}
-
-// do is call for those who do not look at the reply.
-func (c *Conn) do(ctx context.Context, t p9srv.MsgType, encode func([]byte) []byte) error {
-	k, err := c.call(ctx, t, encode)
-	if err == nil {
-		k.recycle()
-	}
-	return err
 }
 
 // read is the reader's loop; it returns why it ended.

@@ -29,14 +29,14 @@ type Conn struct {
 	ended     chan struct{} // closed when both goroutines are over
 	stopped   chan struct{} // closed when the connection is of no use any more
 
-	mu      sync.Mutex // guards what follows
-	work    sync.Cond  // out has become non-empty, or err has come
-	out     []byte     // messages to be written
-	room    chan struct{}
-	calls   []*call  // by tag; nil: free
-	tags    []uint16 // free ones
-	flying  int      // calls that count against maxCalls
-	fids    []uint32 // free ones below nextFid
+	mu      sync.Mutex    // guards what follows
+	work    sync.Cond     // out has become non-empty, or err has come
+	out     []byte        // messages to be written
+	room    chan struct{} // closed when there may be room again; nil: nobody waits
+	calls   []*call       // by tag; nil: free
+	tags    []uint16      // free ones
+	flying  int           // calls that count against maxCalls
+	fids    []uint32      // free ones below nextFid
 	nextFid uint32
 	err     error
 }
@@ -78,7 +78,6 @@ func newConn(c net.Conn, o Options) *Conn {
 		in:      input{nc: c, buf: make([]byte, inputSize)},
 		ended:   make(chan struct{}),
 		stopped: make(chan struct{}),
-		room:    make(chan struct{}),
 	}
 	conn.work.L = &conn.mu
 	return conn
@@ -153,8 +152,10 @@ func (c *Conn) write() {
 
 // wakeLocked wakes the callers that wait for room; mu is held.
 func (c *Conn) wakeLocked() {
-	close(c.room)
-	c.room = make(chan struct{})
+	if c.room != nil {
+		close(c.room)
+		c.room = nil
+	}
 }
 
 // fail ends the connection, once.

@@ -66,22 +66,43 @@ func (f *Fid) startRead(ctx context.Context, p []byte, off int64) (*call, error)
 
 // WriteAt writes all of p at off, or says why not and how much it wrote.
 func (f *Fid) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
-	var short error
-	n, err := f.split(ctx, p, off, f.startWrite, func(a *part) {
-		d := p9srv.NewDecoder(a.k.body)
-		a.n = int(d.U32())
-		if a.err = f.c.parsed(&d); a.err == nil && a.n > len(a.p) {
-			a.n, a.err = 0, errReply
-			f.c.fail(errReply)
-		}
-		if a.n < len(a.p) && a.err == nil {
-			short = fmt.Errorf("9P server wrote %d bytes of %d", a.n, len(a.p))
-		}
-	})
-	if err == nil && n < len(p) {
-		err = short
+	if len(p) <= f.c.chunk() {
+		return f.write1(ctx, p, off)
 	}
+	n, err := f.split(ctx, p, off, f.startWrite, func(a *part) {
+		a.n, a.err = f.written(a.k, len(a.p))
+	})
 	return n, err
+}
+
+// write1 writes with exactly one Twrite.
+func (f *Fid) write1(ctx context.Context, p []byte, off int64) (int, error) {
+	k, err := f.startWrite(ctx, p, off)
+	if err != nil {
+		return 0, err
+	}
+	defer k.recycle()
+	if err := f.c.wait(ctx, k); err != nil {
+		return 0, err
+	}
+	return f.written(k, len(p))
+}
+
+// written takes the count of an Rwrite to a Twrite of want bytes.
+func (f *Fid) written(k *call, want int) (int, error) {
+	d := p9srv.NewDecoder(k.body)
+	n := int(d.U32())
+	if err := f.c.parsed(&d); err != nil {
+		return 0, err
+	}
+	if n > want {
+		f.c.fail(errReply)
+		return 0, errReply
+	}
+	if n < want {
+		return n, fmt.Errorf("9P server wrote %d bytes of %d", n, want)
+	}
+	return n, nil
 }
 
 func (f *Fid) startWrite(ctx context.Context, p []byte, off int64) (*call, error) {
@@ -149,7 +170,11 @@ func (f *Fid) ReadDir(ctx context.Context, off uint64, count uint32) ([]p9srv.Di
 	}
 	defer k.recycle()
 	d := p9srv.NewDecoder(k.body)
-	d = p9srv.NewDecoder(d.Bytes(int(d.U32())))
+	entries := d.Bytes(int(d.U32()))
+	if err := f.c.parsed(&d); err != nil {
+		return nil, err
+	}
+	d = p9srv.NewDecoder(entries)
 	var list []p9srv.Dirent
 	for d.Len() > 0 {
 		e := p9srv.Dirent{QID: d.QID(), Offset: d.U64(), Type: d.U8(), Name: d.String()}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package p9srv_test
+
+const raceEnabled = false
