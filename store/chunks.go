@@ -207,8 +207,9 @@ func (c *Chunks) candidates(dst []entry, id *ID) []entry {
 	for {
 		var tables []*table
 		dst, tables = c.unsealedEntries(dst[:base], id)
-		bad, err := searchTables(&dst, tables, id, buf)
-		if bad == nil {
+		var bad *table
+		var err error
+		if dst, bad, err = searchTables(dst, tables, id, buf); bad == nil {
 			return dst
 		}
 		c.replaceTable(bad, err)
@@ -231,14 +232,14 @@ func (c *Chunks) unsealedEntries(dst []entry, id *ID) ([]entry, []*table) {
 
 // searchTables appends what the tables have of id, and returns the table that
 // could not be read.
-func searchTables(dst *[]entry, tables []*table, id *ID, buf *[blockSize]byte) (*table, error) {
+func searchTables(dst []entry, tables []*table, id *ID, buf *[blockSize]byte) ([]entry, *table, error) {
 	for _, t := range tables {
 		var err error
-		if *dst, err = t.lookup(*dst, id, buf); err != nil {
-			return t, err
+		if dst, err = t.lookup(dst, id, buf); err != nil {
+			return dst, t, err
 		}
 	}
-	return nil, nil
+	return dst, nil, nil
 }
 
 // lockWriter waits for the right to append.

@@ -148,9 +148,9 @@ func TestBackgroundFailure(t *testing.T) {
 	data := randomBytes(32, 8<<20)
 	c := newContent(env, "")
 	fc.full.Store(true)
-	mustWrite(t, c, data[:2<<20], 0)
+	mustWrite(t, c, data[:1<<20], 0)
 	drain(env)
-	if n, err := c.WriteAt(ctx, data[2<<20:], 2<<20); n != 0 || !errors.Is(err, syscall.ENOSPC) {
+	if n, err := c.WriteAt(ctx, data[1<<20:], 1<<20); n != 0 || !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("write after a failure: %d, %v", n, err)
 	}
 	drain(env)
@@ -158,7 +158,7 @@ func TestBackgroundFailure(t *testing.T) {
 		t.Errorf("flush: %v", err)
 	}
 	fc.full.Store(false)
-	mustWrite(t, c, data[2<<20:], 2<<20)
+	mustWrite(t, c, data[1<<20:], 1<<20)
 	mustHold(t, c, data)
 	mustHold(t, newContent(env, mustFlush(t, c)), data)
 	if n := env.dirtyBytes(); n != 0 {
