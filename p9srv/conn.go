@@ -24,6 +24,7 @@ type conn struct {
 	ticked uint64         // the watchdog's: turn when it last looked
 
 	sess    atomic.Pointer[session]
+	xattrs  atomic.Int64 // bytes of extended attributes that fids stand for
 	working atomic.Int32 // requests that run beside the holder, abandoned ones too; set under mu
 
 	mu      sync.Mutex          // guards what follows, all fid tables and the requests' flags

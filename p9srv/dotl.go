@@ -218,6 +218,11 @@ func setattr(r *request) error {
 
 func (r *request) setAttr(f *fid, a SetAttr) error {
 	s, ok := f.node.Node.(Setattrer)
+	if o := f.file.Load(); o != nil {
+		if of, is := o.File.(Setattrer); is {
+			s, ok = of, true
+		}
+	}
 	switch {
 	case !ok:
 		return syscall.EPERM

@@ -137,6 +137,9 @@ func (f *fid) put() error {
 	if f.dir != nil {
 		f.dir.drop()
 	}
+	if f.attr != nil {
+		f.conn.xattrs.Add(-f.attr.held)
+	}
 	return err
 }
 

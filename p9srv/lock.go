@@ -10,55 +10,8 @@ import (
 type LockTable struct {
 	mu    sync.Mutex // guards what follows
 	files map[uint64][]heldLock
+	held  map[*conn]int   // how many of them are a connection's
 	sole  map[uint64]bool // files for exclusive use that are open
-}
-
-// claim takes a file for exclusive use; false: it is taken.
-func (t *LockTable) claim(file uint64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.sole[file] {
-		return false
-	}
-	if t.sole == nil {
-		t.sole = make(map[uint64]bool)
-	}
-	t.sole[file] = true
-	return true
-}
-
-func (t *LockTable) unclaim(file uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.sole, file)
-}
-
-// claim takes the file of n for the opened o alone, if it is one for
-// exclusive use.
-func (c *conn) claim(n Node, o *openFile) error {
-	q := n.QID()
-	if q.Type&QTExcl == 0 {
-		return nil
-	}
-	if !c.srv.locks().claim(q.Path) {
-		return syscall.EBUSY
-	}
-	o.sole, o.claimed = true, q.Path
-	return nil
-}
-
-// unclaim lets others open the file of o.
-func (c *conn) unclaim(o *openFile) {
-	if o.sole {
-		c.srv.locks().unclaim(o.claimed)
-	}
-}
-
-// close closes the file and gives up its exclusive use.
-func (o *openFile) close(c *conn) error {
-	err := o.Close()
-	c.unclaim(o)
-	return err
 }
 
 // lockOwner is whose locks do not conflict: a process at a client.
@@ -91,13 +44,24 @@ func (t *LockTable) conflict(file uint64, want heldLock) *heldLock {
 	return nil
 }
 
-// set puts want in the place of what its owner held there. False: another
-// owner's lock is in the way, and nothing changed.
-func (t *LockTable) set(file uint64, want heldLock) bool {
+// Limits of locks.
+const (
+	maxLocks      = 1 << 14 // of one connection
+	maxLockClient = 255     // bytes of an owner's name
+)
+
+// set puts want in the place of what its owner held there. LockBlocked:
+// another owner's lock is in the way, and nothing changed.
+func (t *LockTable) set(file uint64, want heldLock) (LockStatus, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if want.typ != LockUnlock && t.conflict(file, want) != nil {
-		return false
+	if want.typ != LockUnlock {
+		if t.conflict(file, want) != nil {
+			return LockBlocked, nil
+		}
+		if t.held[want.owner.conn] >= maxLocks {
+			return LockError, syscall.ENOLCK
+		}
 	}
 	var kept []heldLock
 	for _, h := range t.files[file] {
@@ -110,8 +74,8 @@ func (t *LockTable) set(file uint64, want heldLock) bool {
 	if want.typ != LockUnlock {
 		kept = append(kept, want)
 	}
-	t.store(file, kept)
-	return true
+	t.store(file, want.owner.conn, kept)
+	return LockOK, nil
 }
 
 // without is what is left of h around o.
@@ -130,10 +94,14 @@ func (h heldLock) without(o heldLock) []heldLock {
 	return rest
 }
 
-// store replaces a file's locks; mu is held.
-func (t *LockTable) store(file uint64, locks []heldLock) {
+// store replaces a file's locks, of which only those of c have changed; mu is
+// held.
+func (t *LockTable) store(file uint64, c *conn, locks []heldLock) {
 	if t.files == nil {
-		t.files = make(map[uint64][]heldLock)
+		t.files, t.held = make(map[uint64][]heldLock), make(map[*conn]int)
+	}
+	if t.held[c] += len(locks) - len(t.files[file]); t.held[c] == 0 {
+		delete(t.held, c)
 	}
 	if len(locks) == 0 {
 		delete(t.files, file)
@@ -163,18 +131,8 @@ func (t *LockTable) releaseFid(f *fid) {
 			kept = append(kept, h)
 		}
 	}
-	t.store(file, kept)
+	t.store(file, f.conn, kept)
 }
-
-// count is how many locks a file has.
-func (t *LockTable) count(file uint64) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.files[file])
-}
-
-// maxFileLocks is how many locks a file may have.
-const maxFileLocks = 1 << 16
 
 // lock answers Tlock: fid[4] type[1] flags[4] start[8] length[8] proc_id[4]
 // client_id[s]. A lock that is in the way is the client's to wait for.
@@ -187,19 +145,13 @@ func lock(r *request) error {
 	}
 	defer f.put()
 	o := f.file.Load()
-	switch {
-	case q.Type == LockRead && !o.read, q.Type == LockWrite && !o.write:
+	if q.Type == LockRead && !o.read || q.Type == LockWrite && !o.write {
 		return syscall.EBADF
 	}
-	locks := r.c.srv.locks()
-	file := f.node.QID().Path
-	status := LockOK
-	if q.Type != LockUnlock && locks.count(file) >= maxFileLocks {
-		return syscall.ENOLCK
-	}
 	f.locked.Store(true)
-	if !locks.set(file, want) {
-		status = LockBlocked
+	status, err := r.c.srv.locks().set(f.node.QID().Path, want)
+	if err != nil {
+		return err
 	}
 	r.out = append(r.out, byte(status))
 	return nil
@@ -240,7 +192,7 @@ func (r *request) lockRange(num uint32, q LockRequest) (*fid, heldLock, error) {
 	if q.Length == 0 {
 		want.last = ^uint64(0)
 	}
-	if q.Type > LockUnlock || want.last < want.start {
+	if q.Type > LockUnlock || want.last < want.start || len(q.Client) > maxLockClient {
 		return nil, want, syscall.EINVAL
 	}
 	f, _, err := r.opened(num)

@@ -44,7 +44,7 @@ type lentData struct {
 const copyLimit = 8 << 10
 
 // maxArena is the largest arena that is kept for another batch.
-const maxArena = 256 << 10
+const maxArena = 128 << 10
 
 func (o *output) start(nc net.Conn, timeout time.Duration) {
 	o.nc, o.timeout = nc, timeout

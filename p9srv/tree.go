@@ -197,7 +197,9 @@ type Placed interface {
 	Move(ctx context.Context, to Node, newName string) error
 }
 
-// Setattrer is a Node whose attributes can be set, all or none of them.
+// Setattrer is a Node whose attributes can be set, all or none of them. An
+// open File may be one too; it is asked instead of its Node then, and can
+// allow what the way it was opened allows, as ftruncate(2) does.
 type Setattrer interface {
 	SetAttr(ctx context.Context, a SetAttr) error
 }

@@ -10,6 +10,10 @@ import (
 // of names.
 const maxXattr = 64 << 10
 
+// maxXattrBytes is how much the values that a connection's fids stand for may
+// take together.
+const maxXattrBytes = 8 << 20
+
 // Flags of Txattrcreate.
 const (
 	xattrCreate  = 1
@@ -23,6 +27,7 @@ const (
 // set at once.
 type xattr struct {
 	value []byte // to be read
+	held  int64  // bytes charged to the connection
 
 	name  string
 	flags uint32
@@ -52,8 +57,10 @@ func xattrwalk(r *request) error {
 	if len(value) > maxXattr {
 		return syscall.E2BIG
 	}
-	x := newFid(r.c, f.node.hold(), f.at)
-	x.attr = &xattr{value: value}
+	x, err := r.xattrFid(f, &xattr{value: value}, len(value))
+	if err != nil {
+		return err
+	}
 	if num == newNum {
 		if err = r.replace(num, f, x); err == nil {
 			f.put()
@@ -67,6 +74,19 @@ func xattrwalk(r *request) error {
 	}
 	r.out = put64(r.out, uint64(len(value)))
 	return nil
+}
+
+// xattrFid makes a fid that stands for x, and charges the connection with n
+// bytes of it until the fid is gone.
+func (r *request) xattrFid(f *fid, x *xattr, n int) (*fid, error) {
+	x.held = int64(n)
+	if r.c.xattrs.Add(x.held) > maxXattrBytes {
+		r.c.xattrs.Add(-x.held)
+		return nil, syscall.ENOBUFS
+	}
+	to := newFid(r.c, f.node.hold(), f.at)
+	to.attr = x
+	return to, nil
 }
 
 // xattrValue is the value of one attribute, or the names, each with a NUL.
@@ -124,8 +144,10 @@ func xattrcreate(r *request) error {
 	case flags&^(xattrCreate|xattrReplace) != 0:
 		return syscall.EINVAL
 	}
-	x := newFid(r.c, f.node.hold(), f.at)
-	x.attr = &xattr{name: name, flags: flags, size: int(size), set: size == 0}
+	x, err := r.xattrFid(f, &xattr{name: name, flags: flags, size: int(size), set: size == 0}, int(size))
+	if err != nil {
+		return err
+	}
 	if err := r.beginXattr(xs, x.attr); err != nil {
 		x.put()
 		return err
