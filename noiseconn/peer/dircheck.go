@@ -187,10 +187,10 @@ func parseHead(body []byte) (d vol.DirState, err error) {
 	if err != nil {
 		return d, err
 	}
-	if w.Flags&^headSame != 0 {
+	if w.Flags&^(headSame|headPartial) != 0 {
 		return d, fmt.Errorf("unknown flags %#x of a directory", w.Flags)
 	}
-	d.Dir, d.Same = w.Dir, w.Flags&headSame != 0
+	d.Dir, d.Same, d.Partial = w.Dir, w.Flags&headSame != 0, w.Flags&headPartial != 0
 	if d.View, err = l.view(w.View); err != nil {
 		return d, err
 	}

@@ -44,8 +44,10 @@ type wireHead struct {
 
 type headFlags uint8
 
-// headSame: there are no names to come.
-const headSame headFlags = 1
+const (
+	headSame    headFlags = 1 << iota // there are no names to come
+	headPartial                       // names left out have no news
+)
 
 // wireNames is the body of an 'n' record.
 type wireNames struct {
@@ -206,6 +208,9 @@ func appendHead(dst []byte, d *vol.DirState) ([]byte, error) {
 	h := wireHead{Dir: d.Dir, View: t.putView(d.View), Root: t.putEntry(d.Root)}
 	if d.Same {
 		h.Flags |= headSame
+	}
+	if d.Partial {
+		h.Flags |= headPartial
 	}
 	h.Replicas, h.Contexts = t.replicas, t.contexts
 	return appendRecord(dst, kindDir, h)

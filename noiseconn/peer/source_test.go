@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +19,7 @@ import (
 
 func TestChunks(t *testing.T) {
 	s := serve(t)
-	ids := s.put(t, 300, 60<<10)
+	ids := s.put(t, 150, 20<<10)
 	lacking := slices.Insert(slices.Clone(ids), 100, store.ID{1}, store.ID{2})
 	got := make([]int, len(lacking))
 	var mu sync.Mutex
@@ -268,7 +267,7 @@ func TestLyingStorage(t *testing.T) {
 		"two":             slices.Concat(record(kindChunk, sealed), record(kindChunk, sealed), end),
 		"a directory":     append(record(kindDir, nil), end...),
 	} {
-		l := linkTo(t, cutWhole(wire))
+		l := linkTo(t, cut(wire))
 		c := New(l.dial, Options{})
 		defer c.Close()
 		if _, err := c.Storage("x").Fetch(soon(t), good.ID); !errors.Is(err, ErrLied) && !(name == "two" && err == nil) {
@@ -280,25 +279,20 @@ func TestLyingStorage(t *testing.T) {
 	}
 }
 
-// cutWhole answers with b in place of all records.
-func cutWhole(b []byte) answers {
-	return func(context.Context, []byte) (producer, error) {
-		return func(_ context.Context, dst []byte) ([]byte, error) { return append(dst, b...), nil }, nil
-	}
-}
-
 // An answer that never ends costs what is asked for, and not more.
 func TestEndlessAnswers(t *testing.T) {
 	name := mustRecord(t)(appendHead(nil, &vol.DirState{Dir: 1}))
-	var sent atomic.Int64
 	l := linkTo(t, func(context.Context, []byte) (producer, error) {
 		n := 0
 		return func(_ context.Context, dst []byte) ([]byte, error) {
-			sent.Add(1)
 			if n++; n == 1 {
 				return append(dst, name...), nil
 			}
-			dst, _, err := appendNames(dst, []vol.NamedEntry{{Name: fmt.Sprintf("%012d", n)}})
+			names := make([]vol.NamedEntry, 1000)
+			for i := range names {
+				names[i].Name = fmt.Sprintf("%012d", n*len(names)+i)
+			}
+			dst, _, err := appendNames(dst, names)
 			return dst, err
 		}, nil
 	})

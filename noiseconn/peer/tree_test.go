@@ -84,7 +84,7 @@ func TestAllowedButAbsent(t *testing.T) {
 
 func TestRevokedWhileItIsRead(t *testing.T) {
 	s := serve(t)
-	ids := s.put(t, 400, 100<<10)
+	ids := s.put(t, 400, 4<<10)
 	var once sync.Once
 	err := s.client.Storage(LocalStorage).Chunks(soon(t), ids, func(int, []byte) error {
 		once.Do(func() { s.grants.allow([]string{"v"}, nil) })
