@@ -1,3 +1,195 @@
-// Package merge holds the rules by which replicas of a tree of files agree.
-// It is pure: no I/O, no clock, no goroutines.
+// Package merge holds the rules by which the replicas of a tree of files come
+// to agree, whoever hears of what from whom and in whatever order, and by
+// which they see that there is nothing to tell. It is pure: no I/O, no clock,
+// no goroutines. Volumes store its types and call it inside a transaction,
+// pulls carry them from one replica to another, and the simulator in its
+// tests uses the same code.
+//
+// The idea comes from the vector time pairs of Cox and Josephson (File
+// Synchronization with Vector Time Pairs, MIT 2005); the form is that of an
+// observed-remove set. What is different from the former is said below where
+// it matters.
+//
+// # Words
+//
+// A replica is one copy of a volume. A Dot names one change that it made. A
+// Context is a set of dots that with each change of a replica has all its
+// earlier ones; to know a change is to have it in the context that counts at
+// that place. A dot is durable before anyone hears of it. One dot may stand
+// for changes of many names that are committed together, since nobody hears
+// of some of them without the others.
+//
+// # Names
+//
+// A name is an Entry: the Versions alive, the attribute settings alive, and
+// its context, which is the directory's (View.Ctx) and what Entry.Ctx has
+// beyond that. There are no tombstones: that a name was deleted shows in that
+// its versions are not there while the context has their dots. Where the
+// directory's context does not have them, Entry.Ctx does, and such an entry
+// without versions (a ghost) goes as soon as the directory's context covers
+// it.
+//
+// Every change of a name spends a dot:
+//
+//	Put      a version is written; it supersedes the versions its writer saw
+//	Delete   versions are removed, those that were seen
+//	SetAttr  the attributes are set; this replaces all settings alive
+//	Touch    a version's modification time is set; the later stamp wins
+//	Settle   siblings that are equal become one; see below
+//
+// Join keeps a version that both sides have, or that one side has and the
+// other does not know; the context is the union of both. More than one
+// version is a conflict, if they differ. It is in the set, so it reaches
+// every replica, shows the same siblings on all of them, and ends when
+// somebody writes a version that has seen them. Resolving is a change like
+// others: two that resolve differently are in conflict again, and none of
+// their choices is lost.
+//
+// What comes of two changes that did not know of each other:
+//
+//	edit, edit            both versions, a conflict unless they are equal
+//	create, create        the same; a directory and a directory are equal
+//	edit, delete          the edited version
+//	edit, chmod           the edited version with the new mode
+//	chmod, chmod          the later one by its stamp
+//	chmod, delete         nothing
+//	file, directory       the name shows the directory, the file is a sibling
+//	rename, edit          the new name, and the old one with the edited version
+//	rename, rename        both new names
+//	delete of a directory, change in it   the directory, with what changed in it
+//	directories moved into each other     both as they were moved; no cycle, as a
+//	                      move makes all names anew at the other place
+//
+// # Equal content
+//
+// Two replicas that write the same (they import the same files, say) make two
+// versions with equal Content. That is no conflict. The first replica to have
+// both makes them one version with both dots, by Settle, and from then on who
+// supersedes either dot supersedes the version: one who deletes the file
+// deletes it though he had seen only one of them. Versions that share a dot
+// are one; Join takes all versions that are connected by dots together and
+// drops them if any dot of them is superseded.
+//
+// To make versions one in Join itself, because they are equal, would not be
+// associative: of x with dot a, x with dot b, and "a is superseded", the
+// result would depend on whether the first two met before the third came. It
+// has to be a change, known by a dot, so that it reaches those who had met
+// the three in another order. The same goes for whatever a replica makes of
+// what it has heard.
+//
+// # Attributes
+//
+// Mode, owner and extended attributes belong to the name, so that a chmod and
+// an edit go together, and never conflict. Each setting lives under dots of
+// its own, as versions do, and the one with the highest stamp counts. A Put
+// carries the setting that counts on under its own dot, which is why a file
+// that survives a deletion keeps its attributes. A setting that survives the
+// name (chmod, delete) is removed by Settle. A single last-writer-wins
+// register, dropped with the name, would not do: a setting of a file long
+// deleted could come back to a new one at some replicas and not at others.
+// Stamps are moved past what they replace, so that a slow clock loses only to
+// settings that its owner had not seen.
+//
+// # Directories
+//
+// A place in the tree that has, or had, names in it has a Dir. It never moves:
+// a directory is renamed by making its names anew at the other place. A
+// directory exists if it has a version or if something below it exists.
+//
+//	Ctx    all changes of it are known here, at this directory's names and below.
+//	       What counts is the union with those of all directories above and the
+//	       replica's own dot: View.Ctx.
+//	Max    covers every change known here that was made at or below its names,
+//	       deletions included; it may have more.
+//	Gone   the part of Max that is about places that have no Dir any more.
+//	Whole  the part of Max that the index of changes does not tell.
+//
+// A pull of a directory from a peer:
+//
+//   - If the peer's Max is covered by Ctx here, there is nothing to learn from
+//     the whole subtree (View.Knows).
+//   - Else its names are joined with those here, in one transaction (Meeting,
+//     Dir.Apply). A name in a full listing's place that is not there is
+//     absent, under the peer's View.Ctx. Max takes in the peer's, here and in
+//     all directories above, finished or not: whoever pulls from here must see
+//     that there is something.
+//   - Then each directory below, on either side, is skipped or pulled. One that
+//     the peer lacks is joined with nothing, under View.Lacking; one that is
+//     lacking here gets a Dir (View.NewDir).
+//   - When all of them are done, Ctx takes in the peer's (Dir.Finish), and not
+//     before: a cut pull leaves names joined, but claims nothing. If another
+//     pull has changed names between Apply and Finish, they are joined again.
+//
+// Knowledge must stay whole: who takes in the knowledge of a change must know
+// what that change had seen. That is why a ghost is taken over though nothing
+// visible comes of it, why all names are joined before Ctx is raised, and why
+// an entry that is joined for itself (a pull of a path) gets the peer's
+// context as its own.
+//
+// A Dir that has no entries and no subdirectories left is forgotten when the
+// directory above knows as much (View.Removable, Dir.Remove).
+//
+// The index of changes lets one change among many names be told without a
+// listing of all; its rules stand at Dir.Partial.
+//
+// # Why replicas agree
+//
+// Take all changes of one name, in an order in which each comes after what it
+// had seen. For every set K of them that with a change has what it had seen,
+// there is one outcome: the versions written in K, those connected by a Settle
+// or a Put in K taken together, without those of which K supersedes a dot; and
+// the settings made or carried on in K without those K has replaced or
+// removed. A state is always the outcome of the set its context names, and
+// Join of the outcomes of K and L is the outcome of their union: a version is
+// in it exactly if neither side has superseded any dot it is connected to, and
+// a superseded dot shows on the side that knows of it as known and not there.
+// So Join is commutative, associative and idempotent, and two replicas that
+// know the same changes have the same. The rules for directories do nothing
+// but skip joins that change nothing, and state knowledge that follows from
+// joins that were done.
+//
+// The simulator checks just this after every step of random histories, against
+// a reference that has the changes and works out the outcomes.
+//
+// # Copies that were restored or cloned
+//
+// A replica that was put back to an earlier state would name new changes with
+// dots it had used before. So it takes a new ID as soon as it meets a peer that
+// knows of more of its changes than it does, or that has its ID; its Ctx takes
+// in its old dot, and it hears of its own forgotten changes as of anyone's.
+// A copy that writes before it meets anybody cannot be told from the original:
+// whoever can notice earlier that a volume's file was copied renews it then.
+// IDs that are no longer in use stay in contexts; they cost some bytes. What a
+// replica that never returns has told in part, by a pull that was cut, stays
+// known in part: those directories are looked at again in each pull.
+//
+// # Encodings
+//
+// Numbers are varints of encoding/binary, unsigned unless signed is said; a
+// replica ID is 8 bytes, the highest first. A Context (AppendContext):
+//
+//	number of dots | each: replica ID, N          sorted by replica
+//
+// A Dir (AppendDir): the contexts Ctx, Max, Gone, Whole. An Entry
+// (AppendEntry), in which dots name their replica by its place in a table:
+//
+//	byte 1        version of the encoding, 1
+//	table         number, then that many replica IDs, sorted
+//	Ctx           number, then dots: place in the table, N
+//	versions      number, then each:
+//	                number of dots, dots
+//	                byte kind
+//	                length, Content
+//	                Size
+//	                MTime, signed
+//	                MStamp: its Time minus MTime, signed; dot
+//	attributes    number, then each:
+//	                number of dots, dots
+//	                Stamp: Time, signed; dot
+//	                Mode, UID, GID
+//	                number of extended attributes, then each, sorted by name:
+//	                  length, name; length, value
+//
+// Decoders check all that Validate checks, and never allocate more than a
+// small multiple of what they read.
 package merge

@@ -11,8 +11,8 @@ type replica struct {
 	committed state
 	backup    *state
 	opened    *writer
-	restored  bool       // and not yet known to be unforgotten
-	asked     []*replica // peers asked since
+	restored  bool   // and not yet known to be unforgotten
+	checked   *place // root as it was checked last
 }
 
 // writer is a file that is open for writing.

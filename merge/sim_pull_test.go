@@ -1,9 +1,6 @@
 package merge
 
-import (
-	"math/rand/v2"
-	"slices"
-)
+import "slices"
 
 // listing is what a replica tells another of one directory.
 type listing struct {
@@ -29,7 +26,10 @@ func (s *state) list(at path, known Context, partial bool, wrong mistake) listin
 		if out.partial && known.Covers(c.last) {
 			continue
 		}
-		it := item{name: c.name, ent: c.ent, last: c.last, hasSub: c.sub != nil}
+		it := item{name: c.name, ent: c.ent, hasSub: c.sub != nil}
+		if out.partial {
+			it.last = c.last
+		}
 		if it.hasSub {
 			it.subView = out.view.Sub(c.sub.dir)
 		}
@@ -61,13 +61,21 @@ type frame struct {
 	tainted bool
 }
 
-func newPull(r *rand.Rand, to, from *replica, at path) *pull {
-	p := &pull{to: to, from: from, applying: map[string]*frame{}, partial: r.IntN(3) > 0, noSkip: r.IntN(8) == 0}
-	if r.IntN(3) == 0 {
+func newPull(to, from *replica, at path) *pull {
+	return &pull{to: to, from: from, partial: true, applying: map[string]*frame{}, open: []*frame{{at: at}}}
+}
+
+// anyPull is a pull of one kind or another.
+func (w *world) anyPull(to, from *replica, at path) *pull {
+	p := newPull(to, from, at)
+	p.partial, p.noSkip = w.rand.IntN(3) > 0, w.rand.IntN(8) == 0
+	if w.rand.IntN(3) == 0 {
 		s := from.committed
 		p.frozen = &s
 	}
-	p.open = []*frame{{at: at}}
+	if w.style != nil {
+		w.style(p)
+	}
 	return p
 }
 

@@ -20,6 +20,7 @@ type world struct {
 	depth    int  // of paths
 	names    int  // in a directory
 	odds     odds
+	style    func(p *pull) // makes pulls what it wants; may be nil
 }
 
 // odds say how often things happen, in parts of their sum.
@@ -42,7 +43,7 @@ func anyOdds(r *rand.Rand) odds {
 
 func newWorld(seed uint64, wrong mistake) *world {
 	w := &world{rand: rand.New(rand.NewPCG(seed, 5)), wrong: wrong, events: model{map[string][]*event{}}}
-	w.thorough = w.rand.IntN(8) == 0
+	w.thorough = w.rand.IntN(10) == 0
 	w.depth, w.names, w.odds = 1+w.rand.IntN(3), 1+w.rand.IntN(2), anyOdds(w.rand)
 	for range 3 + w.rand.IntN(3) {
 		s := state{id: w.newID(), root: &place{}}
@@ -67,6 +68,22 @@ func (w *world) plant(at path) {
 		}
 	}
 	w.replicas[0].committed = w.replicas[0].state
+}
+
+// copy returns a world that goes on from here by itself, without the pulls
+// under way.
+func (w *world) copy() *world {
+	c := *w
+	c.rand, c.pulls, c.replicas = rand.New(rand.NewPCG(uint64(w.steps), 6)), nil, nil
+	for _, r := range w.replicas {
+		o := *r
+		c.replicas = append(c.replicas, &o)
+	}
+	c.events.events = map[string][]*event{}
+	for key, es := range w.events.events {
+		c.events.events[key] = slices.Clone(es)
+	}
+	return &c
 }
 
 func (w *world) newID() ReplicaID {
@@ -133,6 +150,10 @@ func (w *world) checkStep(r *replica, known map[string]Context) error {
 		}
 	}
 	for _, r := range w.replicas {
+		if r.checked == r.root {
+			continue
+		}
+		r.checked = r.root
 		if err := w.events.check(&r.state); err != nil {
 			return err
 		}
@@ -150,24 +171,32 @@ func (w *world) startPull(to *replica) {
 	if w.rand.IntN(100) < w.odds.paths {
 		at = w.anyPath()
 	}
-	if p := w.begin(to, from, at); p != nil {
+	if p := w.anyPull(to, from, at); w.begin(p) {
 		w.pulls = append(w.pulls, p)
 	}
 }
 
 // begin does the first step of a pull: the names on the way to the path, and
-// the skip of all that is known.
-func (w *world) begin(to, from *replica, at path) *pull {
-	p := newPull(w.rand, to, from, at)
+// the skip of all that is known. It returns false if that was all.
+func (w *world) begin(p *pull) bool {
+	at := p.open[0].at
 	if !p.way(w, at) {
-		return nil
+		return false
 	}
 	theirs := p.sender().view(at)
-	if !p.noSkip && p.sender().place(at) != nil && to.view(at).Knows(theirs) {
-		p.finish(&frame{at: at, msg: &listing{view: theirs}}, w)
-		return nil
+	if p.noSkip || p.sender().place(at) == nil || !p.to.view(at).Knows(theirs) {
+		return true
 	}
-	return p
+	p.finish(&frame{at: at, msg: &listing{view: theirs}}, w)
+	return false
+}
+
+// finishPull does all that is left of a pull, and checks that it was all.
+func (w *world) finishPull(p *pull) error {
+	for p.step(w) {
+	}
+	p.to.committed = p.to.state
+	return w.checkPulled(p.to, p.from)
 }
 
 // mayPull is the rule for a copy that was restored: on contact with one that
@@ -297,8 +326,11 @@ func (w *world) rest() error {
 		}
 		r.committed = r.state
 	}
-	w.gossip()
-	w.gossip()
+	for range 2 {
+		if _, err := w.gossip(); err != nil {
+			return err
+		}
+	}
 	for _, r := range w.replicas {
 		if err := w.checkRest(r); err != nil {
 			return err
@@ -317,19 +349,38 @@ func (w *world) rest() error {
 
 // gossip lets each replica pull from the one before it, and returns how many
 // directories that took.
-func (w *world) gossip() int {
-	n := 0
+func (w *world) gossip() (applied int, err error) {
 	for i, from := range w.replicas {
 		to := w.replicas[(i+1)%len(w.replicas)]
-		p := w.begin(to, from, nil)
-		for p != nil && p.step(w) {
+		p := w.anyPull(to, from, nil)
+		if w.begin(p) {
+			err = w.finishPull(p)
+		} else {
+			to.committed = to.state
+			err = w.checkPulled(to, from)
 		}
-		if p != nil && !p.noSkip {
-			n += p.applied
+		if err != nil {
+			return applied, err
 		}
-		to.committed = to.state
+		if !p.noSkip {
+			applied += p.applied
+		}
 	}
-	return n
+	return applied, nil
+}
+
+// checkPulled checks that a replica that has pulled from another knows all
+// that the other knows.
+func (w *world) checkPulled(to, from *replica) error {
+	for key, es := range w.events.events {
+		theirs, mine := from.known(splitKey(key)), to.known(splitKey(key))
+		for _, e := range es {
+			if theirs.Has(e.dot) && !mine.Has(e.dot) {
+				return fmt.Errorf("replica %d: %s: has pulled from %d and does not know of %v", to.id, key, from.id, e.dot)
+			}
+		}
+	}
+	return nil
 }
 
 // checkRest checks that r knows and has all there is, settled.
@@ -382,8 +433,12 @@ func (w *world) checkQuiet() error {
 		lost = lost || len(unknown) > 0
 		before = append(before, r.root)
 	}
-	if n := w.gossip(); n > 0 && !lost {
-		return fmt.Errorf("the third ring applied %d directories", n)
+	n, err := w.gossip()
+	if err == nil && n > 0 && !lost {
+		err = fmt.Errorf("the third ring applied %d directories", n)
+	}
+	if err != nil {
+		return err
 	}
 	for i, r := range w.replicas {
 		if !sameNames(before[i], r.root) {
