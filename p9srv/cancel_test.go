@@ -343,6 +343,30 @@ func TestManyRequests(t *testing.T) {
 	}
 }
 
+// TestAnswersOfAFullConnection has an answer ready when a request behind it has to
+// wait its turn.
+func TestAnswersOfAFullConnection(t *testing.T) {
+	tree := newSlowTree()
+	c := raw(t, listen(t, &p9srv.Server{Tree: tree, MaxRequests: 1}), 8192)
+	say(t, c, "Twalk fid=0 newfid=1 names=wait", "Rwalk")
+	say(t, c, "Tlopen fid=1 flags=0", "Rlopen")
+	tell(t, c, "Tread fid=1 offset=0 count=10 tag=5")
+	eventually(t, "read begun", func() bool { return tree.reading.Load() == 1 })
+	say(t, c, "Tflush tag=6 oldtag=77", "Rflush")
+	flush, err := encodeMsg("Tflush tag=6 oldtag=77", "9P2000.L")
+	check(t, err)
+	walk, err := encodeMsg("Tgetattr tag=7 fid=0", "9P2000.L")
+	check(t, err)
+	c.Write(append(flush, walk...))
+	if name, _, _ := decodeMsg(readMsg(t, c), "9P2000.L"); name != "Rflush" {
+		t.Error(name)
+	}
+	say(t, c, "Tflush tag=8 oldtag=5", "Rflush")
+	if name, _, _ := decodeMsg(readMsg(t, c), "9P2000.L"); name != "Rgetattr" {
+		t.Error(name)
+	}
+}
+
 // TestDeafClient does not read its replies: it is no longer listened to, and
 // nobody else notices.
 func TestDeafClient(t *testing.T) {

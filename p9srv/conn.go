@@ -24,6 +24,7 @@ type conn struct {
 	ticked uint64         // the watchdog's: turn when it last looked
 
 	sess    atomic.Pointer[session]
+	overdue atomic.Bool  // flushed is not empty; set under mu
 	xattrs  atomic.Int64 // bytes of extended attributes that fids stand for
 	working atomic.Int32 // requests that run beside the holder, abandoned ones too; set under mu
 
@@ -31,7 +32,7 @@ type conn struct {
 	tags    map[uint16]*request // requests not answered that run beside the holder or wait in backlog
 	backlog []*request          // came when the connection was full
 	waiting int                 // bytes charged to the backlog
-	held    int                 // bytes charged to them
+	held    int                 // bytes charged to those at work
 	flushed []*request          // with flushes that wait until a deadline
 	closed  bool
 	err     error
@@ -62,7 +63,7 @@ func (c *conn) end(err error) {
 		r.ctx.cancel()
 	}
 	clear(c.tags)
-	c.flushed = nil
+	c.setFlushed(nil)
 	fids := c.sess.Load().close()
 	c.mu.Unlock()
 	c.in.stop()
@@ -93,6 +94,9 @@ func (c *conn) next() (*request, error) {
 		run, err := c.admit(r)
 		if run || err != nil {
 			return r, err
+		}
+		if !c.in.ready() {
+			c.out.flush()
 		}
 	}
 }

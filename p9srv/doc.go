@@ -1,2 +1,68 @@
-// Package p9srv is a 9P server.
+// Package p9srv is a 9P server: three dialects, any tree.
+//
+// A Server takes connections and a Tree (tree.go says what a tree may
+// implement). It owns the protocol and nothing of the files: which message
+// means what, who holds which fid, which request runs when. It knows 9P2000.L,
+// which Linux's v9fs speaks, 9P2000, which 9pfuse and Plan 9 speak, and
+// 9P2000.u; Tversion chooses.
+//
+// # Messages
+//
+// All numbers are little-endian. A message is
+//
+//	size[4]   of all of it, these four bytes too: 7 to the msize agreed on
+//	type[1]   MsgType; a reply's is its request's plus one, or an error's
+//	tag[2]    chosen by the client, free again when the reply has come
+//	body      fields as the comment of each message's handler draws them
+//
+// where name[s] is a string: length[2] and that many bytes. Before Tversion,
+// messages have at most 8 KiB. A message that is too long or shorter than
+// its header ends the connection; a body that is too short is EINVAL. Bytes
+// behind the last field that we know are passed over.
+//
+// # Fids
+//
+// A fid (fid.go) never changes the Node that it stands for. Messages that give
+// a number to another file (Twalk onto itself, Tlcreate, Txattrcreate) put
+// another fid in its place. The table and every request at work hold a
+// reference; the last one to go closes the File and releases the Node, which
+// may thus happen after the Rclunk. ".." stops at the root of the attach; that
+// a directory moved elsewhere by others stays below that root is the tree's
+// to see to.
+//
+// # Requests
+//
+// The goroutine that reads a request runs it; sched.go tells how the right to
+// read, the baton, is passed on when that takes more than a millisecond or
+// two, or is known to. So the quick requests of a connection run one after
+// the other on one goroutine, without a lock that anyone waits for, and no
+// request waits for a slow one. No lock is held while a method of the tree
+// runs. A request that came before another may be answered after it.
+//
+// Replies gather in the output (output.go) and are written when no whole
+// request is left in the read buffer, or when they are many. Data of more than
+// 8 KiB is not copied: it goes out of the tree's own memory (BufferReader) or of
+// the buffer that it was read into.
+//
+// Tflush cancels the request's context. If the request then ends within 3 ms,
+// its reply goes out if it succeeded, and is dropped if it was interrupted;
+// Rflush follows. If it does not end, Rflush goes out all the same, and
+// whatever the request still brings about on the fids is undone. Requests that have
+// already changed a fid are waited for. A lost connection and a second Tversion cancel
+// everything.
+//
+// # Bounds
+//
+// One connection has at most MaxRequests requests at work (256) and about
+// 16 MiB + 4 msize of memory for them; 4096 more, and 4 MiB, wait their turn,
+// and then it is not read any further. It is not read either while its client leaves
+// more than 1 MiB + msize of replies unread. It has MaxFids fids, 8 MiB of
+// extended attributes in them, and 16384 locks. Whoever reaches a bound delays
+// nobody but himself. A connection on which everything is taken and nothing
+// ends for a minute is ended.
+//
+// # Order of locks
+//
+// watchdog.mu, conn.mu, then output.mu or a request's context. LockTable.mu and
+// the others are taken alone.
 package p9srv

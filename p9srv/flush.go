@@ -29,7 +29,7 @@ func flush(r *request) error {
 	}
 	if len(old.flushes) == 0 {
 		old.deadline = time.Now().Add(flushGrace)
-		c.flushed = append(c.flushed, old)
+		c.setFlushed(append(c.flushed, old))
 		c.srv.watch.wake()
 	}
 	old.flushes = append(old.flushes, r.tag)
@@ -60,18 +60,22 @@ func (c *conn) answerFlushes(r *request) {
 	}
 	r.flushes = nil
 	if i := slices.Index(c.flushed, r); i >= 0 {
-		c.flushed = slices.Delete(c.flushed, i, i+1)
+		c.setFlushed(slices.Delete(c.flushed, i, i+1))
 	}
 }
 
+// setFlushed replaces the list of requests with flushes; mu is held.
+func (c *conn) setFlushed(list []*request) {
+	c.flushed = list
+	c.overdue.Store(len(list) > 0)
+}
+
 // expireFlushes gives up the requests that were flushed and go on all the
-// same. True: there are more.
-func (c *conn) expireFlushes(now time.Time) bool {
+// same.
+func (c *conn) expireFlushes(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.flushed) == 0 {
-		return false
-	}
+	before := len(c.flushed)
 	for _, r := range slices.Clone(c.flushed) {
 		if r.deadline.After(now) || r.committed {
 			continue
@@ -80,12 +84,12 @@ func (c *conn) expireFlushes(now time.Time) bool {
 		delete(c.tags, r.tag)
 		c.answerFlushes(r)
 	}
-	if !c.closed {
-		c.wg.Add(1)
-		go func() {
-			defer c.wg.Done()
-			c.out.flush()
-		}()
+	if len(c.flushed) == before || c.closed {
+		return
 	}
-	return len(c.flushed) > 0
+	c.wg.Add(1)
+	go func() {
+		defer c.wg.Done()
+		c.out.flush()
+	}()
 }

@@ -164,7 +164,7 @@ func (c *conn) finish(r *request, err error) {
 
 // logError tells a log that wants to know of every request that failed.
 func (r *request) logError(err error) {
-	if l := r.c.srv.Log; l != nil && l.Enabled(r.c.ctx, slog.LevelDebug) {
+	if l := r.c.srv.Log; err != errLater && l != nil && l.Enabled(r.c.ctx, slog.LevelDebug) {
 		l.Debug("9p request failed", "conn", r.c.id, "request", r.typ.String(), "tag", r.tag, "err", err)
 	}
 }
@@ -181,5 +181,9 @@ func (c *conn) tick(now time.Time) bool {
 		c.pass(turn)
 		c.mu.Unlock()
 	}
-	return c.expireFlushes(now) || !same
+	if c.overdue.Load() {
+		c.expireFlushes(now)
+		return true
+	}
+	return !same
 }

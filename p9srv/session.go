@@ -171,7 +171,7 @@ func (c *conn) renew(r *request, s *session) {
 		}
 	}
 	clear(c.tags)
-	c.flushed = nil
+	c.setFlushed(nil)
 	fids := c.sess.Load().close()
 	if s.dialect == dialectNone {
 		s.msize = firstMsize
