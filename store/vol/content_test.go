@@ -279,6 +279,75 @@ func TestCanonicalReordered(t *testing.T) {
 	}
 }
 
+// A sequence that is cut short and goes on gives the same body.
+func TestCanonicalTruncated(t *testing.T) {
+	env := testEnv(t, 0)
+	data := randomBytes(15, 6<<20)
+	c := newContent(env, "")
+	mustWrite(t, c, data, 0)
+	want := mustFlush(t, c)
+	for _, at := range []int{3<<20 - 5, 2 << 20, 1_100_000, 300_000, 5000} {
+		for _, flush := range []bool{false, true} {
+			c := newContent(env, "")
+			mustWrite(t, c, data[:at], 0)
+			mustWrite(t, c, randomBytes(16, 3<<20), int64(at))
+			if flush {
+				mustFlush(t, c)
+			}
+			mustTruncate(t, c, int64(at))
+			mustWrite(t, c, data[at:], int64(at))
+			if got := mustFlush(t, c); got != want {
+				t.Errorf("cut at %d, flushed before: %v: another body", at, flush)
+			}
+			mustHold(t, c, data)
+		}
+	}
+}
+
+// A sequence that goes on behind a flush that failed gives the same body.
+func TestCanonicalAfterFailure(t *testing.T) {
+	chunks, sealer := testStore(t)
+	fc := &failingChunks{Chunks: chunks}
+	env := startEnv(t, fc, sealer, chunks.NewReader(sealer, nil), 0)
+	data := randomBytes(17, 5<<20)
+	c := newContent(env, "")
+	mustWrite(t, c, data, 0)
+	want := mustFlush(t, c)
+	c = newContent(env, "")
+	mustWrite(t, c, data[:1<<20], 0)
+	mustFlush(t, c)
+	mustWrite(t, c, data[1<<20:1<<20+20_000], 1<<20)
+	fc.full.Store(true)
+	if _, err := c.Flush(context.Background()); err == nil {
+		t.Fatal("the flush did not fail")
+	}
+	fc.full.Store(false)
+	mustWrite(t, c, data[1<<20+20_000:], 1<<20+20_000)
+	c.settle()
+	if got := mustFlush(t, c); got != want {
+		t.Error("another body")
+	}
+	mustHold(t, c, data)
+}
+
+// When a flush comes between writes that overtake each other, what follows is
+// a sequence again.
+func TestStreamGoesOnBehindGap(t *testing.T) {
+	env := testEnv(t, 0)
+	c := newContent(env, "")
+	data := randomBytes(18, 5<<20)
+	mustWrite(t, c, data[:1<<20], 0)
+	mustWrite(t, c, data[1<<20+50_000:1<<20+100_000], 1<<20+50_000)
+	mustFlush(t, c)
+	mustWrite(t, c, data[1<<20+100_000:], 1<<20+100_000)
+	mustWrite(t, c, data[1<<20:1<<20+50_000], 1<<20)
+	drain(env)
+	if n := c.Dirty(); n > 2<<20 {
+		t.Errorf("%d bytes wait for a flush", n)
+	}
+	mustHold(t, newContent(env, mustFlush(t, c)), data)
+}
+
 // A rewrite of a few bytes stores a block, not the chunk.
 func TestRewriteInPlace(t *testing.T) {
 	env := testEnv(t, 0)
@@ -325,11 +394,18 @@ func TestRewriteLongRun(t *testing.T) {
 	}
 }
 
+func walkable(env *contentEnv) *store.Chunks {
+	if f, ok := env.chunks.(*failingChunks); ok {
+		return f.Chunks
+	}
+	return env.chunks.(*store.Chunks)
+}
+
 // chunkIDs are the chunks of a body.
 func chunkIDs(tb testing.TB, env *contentEnv, b Body) map[store.ID]bool {
 	tb.Helper()
 	ids := make(map[store.ID]bool)
-	missing, err := walkChunks(context.Background(), env.chunks.(*store.Chunks), env.sealer, b, func(id store.ID, _ bool) error {
+	missing, err := walkChunks(context.Background(), walkable(env), env.sealer, b, func(id store.ID, _ bool) error {
 		ids[id] = true
 		return nil
 	})

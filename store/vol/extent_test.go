@@ -170,6 +170,31 @@ func TestSparseTreeIsSmall(t *testing.T) {
 	}
 }
 
+// A tree that shrinks to what fits a leaf is one.
+func TestTreeShrinks(t *testing.T) {
+	env := testEnv(t, 0)
+	ctx := context.Background()
+	var xs []extent
+	for i := range int64(leafMax + 50) {
+		xs = append(xs, extent{off: i << 20, n: 1 << 20, ptr: testPointer(uint64(i))})
+	}
+	empty := storedFrom(env, bodyInfo{form: formHole, size: fileMax})
+	full, _, err := rewriteExtents(ctx, empty, math.MaxInt64, xs, fileMax)
+	if err != nil || full.level != 1 {
+		t.Fatalf("%+v, %v", full, err)
+	}
+	for _, n := range []int64{leafMax + 1, leafMax, leafMax - 1, 100, 1, 0} {
+		got, _, err := rewriteExtents(ctx, storedFrom(env, full), n<<20, nil, fileMax)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, _, err := rewriteExtents(ctx, empty, math.MaxInt64, xs[:n], fileMax)
+		if err != nil || got != want {
+			t.Errorf("%d extents left: %+v, want %+v, %v", n, got, want, err)
+		}
+	}
+}
+
 func FuzzExtentNode(f *testing.F) {
 	f.Add(encodeExtentLeaf(nil, []extent{{off: 5, n: 100, at: 7, ptr: testPointer(1)}, {off: 1 << 24, n: 1, ptr: testPointer(2)}}), 0, int64(0), true)
 	f.Add(encodeExtentInner(nil, 1, []extentChild{{index: 3, extentRef: extentRef{count: 300, alloc: 1 << 20, ptr: testPointer(3)}}}), 1, int64(0), true)
