@@ -66,7 +66,7 @@ func (r *request) openNode(f *fid, kind QIDType, flags uint32) (*openFile, error
 		r.c.unclaim(&claim)
 		return nil, err
 	}
-	o := newOpenFile(file, flags)
+	o := newOpenFile(file, kind, flags)
 	o.sole, o.claimed = claim.sole, claim.claimed
 	return o, nil
 }
@@ -88,8 +88,14 @@ func lcreate(r *request) error {
 	if err != nil {
 		return err
 	}
-	o := newOpenFile(file, flags)
-	r.out = put32(AppendQID(r.out, node.QID()), 0)
+	qid := node.QID()
+	o := newOpenFile(file, qid.Type, flags)
+	if err := r.c.claim(node, o); err != nil {
+		file.Close()
+		node.Release()
+		return err
+	}
+	r.out = put32(AppendQID(r.out, qid), 0)
 	return r.created(num, f, node, o, name)
 }
 

@@ -56,7 +56,8 @@ type openFile struct {
 	File
 	lender  BufferReader // nil if it lends nothing
 	stream  bool
-	dir     DirReader // not nil: an open directory
+	isDir   bool
+	dir     DirReader // of a directory; nil if it cannot be listed
 	read    bool
 	write   bool
 	remove  bool   // when the fid is clunked
@@ -82,16 +83,17 @@ const (
 	openElsewhere = 0x100 | 0x2000 | 0x8000 | 0x20000 | 0x80000
 )
 
-func newOpenFile(file File, flags uint32) *openFile {
-	o := &openFile{File: file}
+// newOpenFile looks at the File of a node of that kind.
+func newOpenFile(file File, kind QIDType, flags uint32) *openFile {
+	o := &openFile{File: file, isDir: kind&QTDir != 0}
 	access := flags & openAccess
 	o.read, o.write = access != openWrite, access == openWrite || access == openReadWrite
 	o.lender, _ = file.(BufferReader)
-	o.dir, _ = file.(DirReader)
 	if s, ok := file.(Stream); ok {
 		o.stream = s.IsStream()
 	}
-	if o.dir != nil {
+	if o.isDir {
+		o.dir, _ = file.(DirReader)
 		o.listing = newListing()
 	}
 	return o

@@ -51,7 +51,7 @@ func read(r *request) error {
 		return r.readAttr(f.attr, off, n)
 	case o == nil || !o.read:
 		return syscall.EBADF
-	case f.node.QID().Type&QTDir != 0:
+	case o.isDir:
 		return r.readDirPlain(f, o, off, n)
 	case o.stream:
 		return r.readStream(o, off, n)

@@ -18,7 +18,7 @@ func newListing() *listing {
 
 // readDirPlain answers a Tread of a directory with whole stat records.
 func (r *request) readDirPlain(f *fid, o *openFile, off uint64, n int) error {
-	if r.sess.dialect == dialectL || o.listing == nil {
+	if r.sess.dialect == dialectL || o.dir == nil {
 		return syscall.EISDIR
 	}
 	l := o.listing

@@ -163,7 +163,7 @@ func (r *request) createEntry(e newEntry) (Node, *openFile, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	o := newOpenFile(file, e.flags)
+	o := newOpenFile(file, QTFile, e.flags)
 	if err := r.setNewFlags(e, node, o); err != nil {
 		o.close(r.c)
 		e.dir.Unlink(r.c.ctx, e.name, 0)
@@ -203,7 +203,7 @@ func (r *request) createDir(e newEntry, mode uint32) (Node, *openFile, error) {
 		node.Release()
 		return nil, nil, err
 	}
-	return node, newOpenFile(file, 0), nil
+	return node, newOpenFile(file, QTDir, 0), nil
 }
 
 // createSpecial makes what 9P2000.u says in the extension: a symlink, a link

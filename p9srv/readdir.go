@@ -93,10 +93,23 @@ func (l *lister) add(d Dirent) bool {
 	binary.LittleEndian.PutUint32(p[1:], d.QID.Version)
 	binary.LittleEndian.PutUint64(p[5:], d.QID.Path)
 	binary.LittleEndian.PutUint64(p[13:], d.Offset)
-	p[21] = d.Type
+	p[21] = d.kind()
 	binary.LittleEndian.PutUint16(p[22:], uint16(len(d.Name)))
 	copy(p[direntSize:], d.Name)
 	return true
+}
+
+// kind is the DT_* of an entry; where the tree does not say, that of its qid.
+func (d *Dirent) kind() uint8 {
+	switch {
+	case d.Type != syscall.DT_UNKNOWN:
+		return d.Type
+	case d.QID.Type&QTDir != 0:
+		return syscall.DT_DIR
+	case d.QID.Type&QTSymlink != 0:
+		return syscall.DT_LNK
+	}
+	return syscall.DT_REG
 }
 
 // parentQID is what ".." of an open directory stands for.

@@ -83,7 +83,7 @@ const (
 type Dirent struct {
 	QID    QID
 	Offset uint64 // the cookie at which reading goes on after this entry
-	Type   uint8  // DT_* of readdir(3)
+	Type   uint8  // DT_* of readdir(3); 0: as QID says
 	Name   string
 }
 
