@@ -42,7 +42,7 @@ func newAsked(a answers, log *slog.Logger, close func()) *asked {
 }
 
 // keptBuffer is the largest buffer an answered file keeps.
-const keptBuffer = 256 << 10
+const keptBuffer = 512 << 10
 
 // WriteAt takes a question.
 func (f *asked) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {

@@ -163,9 +163,9 @@ func (c *Client) VolumeInfo(ctx context.Context, name string) (vol.Info, error) 
 }
 
 // single asks for one record of kind want and gives its body to parse.
-func (l *link) single(ctx context.Context, path []string, question []byte, want kind, parse func(body []byte) error) error {
+func (l *link) single(ctx context.Context, q question, want kind, parse func(body []byte) error) error {
 	n := 0
-	err := l.ask(ctx, path, question, func(k kind, body []byte) error {
+	err := l.ask(ctx, q, func(k kind, body []byte) error {
 		if n++; k != want || n > 1 {
 			return unexpected(k)
 		}

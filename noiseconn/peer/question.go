@@ -16,17 +16,24 @@ const maxWindow = 16
 // error ends the question.
 type got func(k kind, body []byte) error
 
-// ask puts a question to a file of the other device and gives the records of
-// the answer to got, but for the ending one. A connection that was there
-// before and turns out to be gone is made anew, once, if nothing was got.
-func (l *link) ask(ctx context.Context, path []string, question []byte, fn got) error {
+// question is put to one file of the other device.
+type question struct {
+	path   []string
+	text   []byte
+	window int // how many reads the answer is expected to take; 0: 1
+}
+
+// ask puts a question and gives the records of the answer to got, but for the
+// ending one. A connection that was there before and turns out to be gone is
+// made anew, once, if nothing was got.
+func (l *link) ask(ctx context.Context, q question, fn got) error {
 	for {
 		s, fresh, err := l.session(ctx)
 		if err != nil {
 			return err
 		}
 		n := 0
-		err = s.ask(ctx, path, question, func(k kind, body []byte) error {
+		err = s.ask(ctx, q, func(k kind, body []byte) error {
 			n++
 			return fn(k, body)
 		})
@@ -36,15 +43,15 @@ func (l *link) ask(ctx context.Context, path []string, question []byte, fn got) 
 	}
 }
 
-func (s *session) ask(ctx context.Context, path []string, question []byte, fn got) error {
-	f, err := s.open(ctx, path)
+func (s *session) ask(ctx context.Context, q question, fn got) error {
+	f, err := s.open(ctx, q.path)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	a := &answer{ctx: ctx, file: f, base: f.number << offsetBits, parts: s.parts, window: 1}
+	a := &answer{ctx: ctx, file: f, base: f.number << offsetBits, parts: s.parts, window: min(max(q.window, 1), maxWindow)}
 	f.number++
-	err = a.put(question)
+	err = a.put(q.text)
 	if err == nil {
 		err = a.records(fn)
 	}
@@ -53,7 +60,7 @@ func (s *session) ask(ctx context.Context, path []string, question []byte, fn go
 	}
 	a.close()
 	cancel()
-	s.put(path, f)
+	s.put(q.path, f)
 	if errors.Is(err, ErrLied) {
 		s.conn.Close()
 	}
@@ -89,8 +96,8 @@ func (a *answer) put(question []byte) error {
 	return err
 }
 
-// fill sends reads until the window is full. It doubles with each full read,
-// so that small answers cost one.
+// fill sends reads until the window is full, which doubles with each full
+// read, so that small answers cost few.
 func (a *answer) fill() {
 	for !a.ended && len(a.flying) < a.window {
 		p := a.parts.Get().(*part)

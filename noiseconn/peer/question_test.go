@@ -66,7 +66,6 @@ func (d *device) dialer(secret noiseconn.SecretKey) Dialer {
 
 // oneFile is a tree in which every file answers as a test says.
 type oneFile struct {
-	tree
 	answers answers
 }
 
@@ -108,9 +107,9 @@ func soon(t testing.TB) context.Context {
 }
 
 // join puts the bodies of an answer together.
-func join(ctx context.Context, l *link, question string) ([]byte, error) {
+func join(ctx context.Context, l *link, text string) ([]byte, error) {
 	var all []byte
-	err := l.ask(ctx, []string{"d", "f"}, []byte(question), func(k kind, body []byte) error {
+	err := l.ask(ctx, question{path: []string{"d", "f"}, text: []byte(text)}, func(k kind, body []byte) error {
 		if k != kindChunk {
 			return unexpected(k)
 		}
@@ -159,7 +158,7 @@ func TestAskStopsWithGot(t *testing.T) {
 	l := linkTo(t, counting)
 	stop := errors.New("enough")
 	for range 20 {
-		err := l.ask(soon(t), []string{"f"}, []byte("10000000"), func(kind, []byte) error { return stop })
+		err := l.ask(soon(t), question{path: []string{"f"}, text: []byte("10000000")}, func(kind, []byte) error { return stop })
 		if err != stop {
 			t.Fatal(err)
 		}
@@ -320,7 +319,7 @@ func BenchmarkAsk(b *testing.B) {
 	b.SetBytes(64 * 256 << 10)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := l.ask(b.Context(), []string{"f"}, nil, func(kind, []byte) error { return nil }); err != nil {
+		if err := l.ask(b.Context(), question{path: []string{"f"}, text: nil}, func(kind, []byte) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -330,7 +329,7 @@ func BenchmarkAsk(b *testing.B) {
 func BenchmarkSmallAsk(b *testing.B) {
 	l := linkTo(b, counting)
 	for b.Loop() {
-		if err := l.ask(b.Context(), []string{"f"}, []byte("100"), func(kind, []byte) error { return nil }); err != nil {
+		if err := l.ask(b.Context(), question{path: []string{"f"}, text: []byte("100")}, func(kind, []byte) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -31,7 +31,7 @@ func (v *VolumeSource) describe(err error) error { return describe(err, "volume 
 
 // Info asks which volume it is and which replica.
 func (v *VolumeSource) Info(ctx context.Context) (in vol.Info, err error) {
-	err = v.client.control.single(ctx, v.path("info"), nil, kindInfo, func(body []byte) (err error) {
+	err = v.client.control.single(ctx, question{path: v.path("info")}, kindInfo, func(body []byte) (err error) {
 		in, _, err = parseInfo(body)
 		return err
 	})
@@ -42,11 +42,11 @@ func (v *VolumeSource) Info(ctx context.Context) (in vol.Info, err error) {
 // returns the new one. Counter 0 is answered at once, and so is the first call
 // on a connection that was made anew.
 func (v *VolumeSource) Events(ctx context.Context, since uint64) (now uint64, err error) {
-	question, err := wire.appendItem(nil, v.since(since))
+	text, err := wire.appendItem(nil, v.since(since))
 	if err != nil {
 		return 0, err
 	}
-	err = v.client.control.single(ctx, v.path("events"), question, kindEvent, func(body []byte) error {
+	err = v.client.control.single(ctx, question{path: v.path("events"), text: text}, kindEvent, func(body []byte) error {
 		var e eventBody
 		if err := wire.decode("event", body, &e); err != nil {
 			return err
@@ -112,12 +112,13 @@ func batchDirs(reqs []vol.DirRequest) int {
 }
 
 func (v *VolumeSource) dirs(ctx context.Context, reqs []vol.DirRequest, got func(int, vol.DirState) error) error {
-	question, err := appendDirs(nil, reqs)
+	text, err := appendDirs(nil, reqs)
 	if err != nil {
 		return err
 	}
 	in := &incoming{reqs: reqs, got: got, at: -1}
-	if err := v.client.control.ask(ctx, v.path("pull"), question, in.record); err != nil {
+	q := question{path: v.path("pull"), text: text, window: len(reqs) / 32}
+	if err := v.client.control.ask(ctx, q, in.record); err != nil {
 		return err
 	}
 	return in.end()

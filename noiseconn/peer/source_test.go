@@ -304,7 +304,7 @@ func TestEndlessAnswers(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	err = c.Volume("x").client.control.single(soon(t), []string{"f"}, nil, kindInfo, func([]byte) error { return nil })
+	err = c.Volume("x").client.control.single(soon(t), question{path: []string{"f"}}, kindInfo, func([]byte) error { return nil })
 	if !errors.Is(err, ErrLied) {
 		t.Error(err)
 	}

@@ -66,12 +66,13 @@ func (s *Storage) Chunks(ctx context.Context, ids []store.ID, got func(i int, se
 
 // ask puts one question.
 func (s *Storage) ask(ctx context.Context, l *link, ids []store.ID, got func(i int, sealed []byte) error) error {
-	question, err := appendIDs(nil, ids)
+	text, err := appendIDs(nil, ids)
 	if err != nil {
 		return err
 	}
 	n := 0
-	err = l.ask(ctx, s.path(), question, func(k kind, body []byte) error {
+	q := question{path: s.path(), text: text, window: len(ids) / 2} // of 256 KiB as a rule
+	err = l.ask(ctx, q, func(k kind, body []byte) error {
 		if n == len(ids) {
 			return lied(fmt.Errorf("more than the %d chunks asked for", len(ids)))
 		}

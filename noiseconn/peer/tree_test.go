@@ -235,7 +235,7 @@ func TestOddQuestions(t *testing.T) {
 	for _, file := range [][]string{{"storage", "local", "chunks"}, {"volumes", "v", "pull"}, {"volumes", "v", "events"}} {
 		for _, q := range []string{"", "\xff", "x", "\x40", "\x80", "\x83\x80\x80\x80", strings.Repeat("\x81", 1000)} {
 			var r *RemoteError
-			err := l.ask(soon(t), file, []byte(q), none)
+			err := l.ask(soon(t), question{path: file, text: []byte(q)}, none)
 			if !errors.As(err, &r) || r.code != codeAsked {
 				t.Errorf("%q to %s: %v", q, file, err)
 			}

@@ -1,0 +1,133 @@
+package peer
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"bazil/noiseconn"
+	"bazil/store"
+	"bazil/store/vol"
+)
+
+// far is the address of a relay to addr that lets every byte wait for delay in
+// each direction.
+func far(t testing.TB, addr string, delay time.Duration) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", addr)
+			if err != nil {
+				in.Close()
+				return
+			}
+			go carry(in, out, delay)
+			go carry(out, in, delay)
+		}
+	}()
+	return l.Addr().String()
+}
+
+// carry carries what comes from one side to the other, and closes both.
+func carry(from, to net.Conn, delay time.Duration) {
+	type piece struct {
+		due time.Time
+		b   []byte
+	}
+	under := make(chan piece, 1<<16) // way
+	go func() {
+		defer close(under)
+		for {
+			b := make([]byte, 64<<10)
+			n, err := from.Read(b)
+			if err != nil {
+				return
+			}
+			under <- piece{time.Now().Add(delay), b[:n]}
+		}
+	}()
+	for p := range under {
+		<-time.After(time.Until(p.due))
+		if _, err := to.Write(p.b); err != nil {
+			break
+		}
+	}
+	from.Close()
+	to.Close()
+	for range under {
+	}
+}
+
+// farClient asks s over a relay.
+func farClient(t testing.TB, s *served, delay time.Duration) *Client {
+	addr := far(t, s.device.listener.Addr().String(), delay)
+	c := New(func(ctx context.Context) (net.Conn, error) {
+		nc, err := noiseconn.Dial(ctx, noiseconn.Config{Key: s.asker}, addr, s.device.key)
+		if err != nil {
+			return nil, err
+		}
+		return nc, nil
+	}, Options{})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// On a connection that is there, a question costs one round trip; a large
+// answer not many.
+func TestRoundTrips(t *testing.T) {
+	s := serve(t)
+	ids := s.put(t, 200, 100<<10)
+	const delay = 40 * time.Millisecond
+	c := farClient(t, s, delay)
+	src := c.Volume("v")
+	trips := func(fn func() error) float64 {
+		began := time.Now()
+		if err := fn(); err != nil {
+			t.Fatal(err)
+		}
+		return float64(time.Since(began)) / float64(2*delay)
+	}
+	dirs := func() error {
+		return src.Dirs(soon(t), []vol.DirRequest{{Dir: 1}}, func(int, vol.DirState) error { return nil })
+	}
+	chunks := func() error {
+		return src.Chunks(soon(t), ids, func(int, []byte) error { return nil })
+	}
+	fetch := func() error { _, err := c.Storage(LocalStorage).Fetch(soon(t), ids[0]); return err }
+	first := trips(dirs)
+	second, fetched := trips(dirs), trips(func() error { fetch(); return fetch() })
+	cold, warm := trips(chunks), trips(chunks)
+	t.Logf("round trips: %.1f to connect and ask, %.1f to ask, %.1f to fetch with an open, %.1f and %.1f for %d chunks",
+		first, second, fetched, cold, warm, len(ids))
+	if second > 1.9 {
+		t.Errorf("%.1f round trips for a question", second)
+	}
+	if warm > 12 {
+		t.Errorf("%.1f round trips for %d chunks of 100 KiB", warm, len(ids))
+	}
+}
+
+func BenchmarkFarChunks(b *testing.B) {
+	s := serve(b)
+	ids := s.put(b, 800, 256<<10)
+	c := farClient(b, s, 50*time.Millisecond)
+	get := func(ids []store.ID) {
+		if err := c.Volume("v").Chunks(b.Context(), ids, func(int, []byte) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	get(ids) // connects
+	b.SetBytes(int64(len(ids)) * 256 << 10)
+	for b.Loop() {
+		get(ids)
+	}
+}
