@@ -108,6 +108,9 @@ func (b Body) GoString() string { return b.String() }
 // LogValue is String: a Body's keys are not logged.
 func (b Body) LogValue() slog.Value { return slog.StringValue(b.String()) }
 
+// String does not print the keys.
+func (i bodyInfo) String() string { return i.encode().String() }
+
 func (f bodyForm) String() string {
 	switch f {
 	case formHole:
@@ -191,7 +194,7 @@ func (i *bodyInfo) parsePointer(s string) bool {
 }
 
 // encode is the inverse of parse; i has to be what a parse could give.
-func (i *bodyInfo) encode() Body {
+func (i bodyInfo) encode() Body {
 	if i.size == 0 {
 		return ""
 	}

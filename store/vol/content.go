@@ -199,15 +199,15 @@ func (c *content) touch() *dirtyLayer {
 }
 
 // restream lets a sequence of writes begin at off, if that is the end of the
-// file and behind a hole. What the stream had is cut; the pieces are the
-// caller's to submit.
+// file and the stream has ended before. What the stream had is cut; the pieces
+// are the caller's to submit.
 func (c *content) restream(off int64) []*streamPiece {
 	l := c.touch()
 	if s := &l.stream; off != c.size.Load() || off <= s.end() || off <= smallMax || len(l.blocks) > 0 {
 		return nil
 	}
 	ps := c.cutAll(l)
-	l.stream = splitStream{start: off, off: off, from: off}
+	l.stream = splitStream{start: unknownStart, off: off, from: off}
 	return ps
 }
 
@@ -299,9 +299,6 @@ func (c *content) freeze() {
 	}
 	l.size = c.size.Load()
 	c.streamAt = l.stream.end()
-	if l.blocksEnd() > c.streamAt {
-		c.streamAt = l.size // what came out of order has settled
-	}
 	c.frozen, c.live = l, nil
 	c.failure = nil // the flush tries again, and tells
 }

@@ -345,6 +345,7 @@ func TestStreamGoesOnBehindGap(t *testing.T) {
 	if n := c.Dirty(); n > 2<<20 {
 		t.Errorf("%d bytes wait for a flush", n)
 	}
+	mustHold(t, c, data)
 	mustHold(t, newContent(env, mustFlush(t, c)), data)
 }
 
@@ -379,18 +380,21 @@ func TestRewriteInPlace(t *testing.T) {
 // A long rewrite meets the old boundaries again behind its end.
 func TestRewriteLongRun(t *testing.T) {
 	env := testEnv(t, 0)
-	data := randomBytes(11, 12<<20)
+	data := randomBytes(11, 14<<20)
 	c := newContent(env, "")
 	mustWrite(t, c, data, 0)
 	mustFlush(t, c)
-	copy(data[3<<20+12345:], randomBytes(12, 2<<20+77))
-	mustWrite(t, c, data[3<<20+12345:5<<20+12345+77], 3<<20+12345)
-	got := mustFlush(t, c)
-	mustHold(t, c, data)
-	c = newContent(env, "")
-	mustWrite(t, c, data, 0)
-	if want := mustFlush(t, c); got != want {
-		t.Error("the rewritten file has another body than the same file written at once")
+	for i, run := range [][2]int{{3<<20 + 12345, 2<<20 + 77}, {1<<20 + 1, 10 << 20}} {
+		p := randomBytes(uint64(12+i), run[1])
+		copy(data[run[0]:], p)
+		mustWrite(t, c, p, int64(run[0]))
+		got := mustFlush(t, c)
+		mustHold(t, c, data)
+		whole := newContent(env, "")
+		mustWrite(t, whole, data, 0)
+		if want := mustFlush(t, whole); got != want {
+			t.Errorf("%d bytes at %d: another body than that of the same file written at once", run[1], run[0])
+		}
 	}
 }
 

@@ -115,16 +115,6 @@ func (l *dirtyLayer) forgetBlocks(lo, hi int64) (freed int64, found bool) {
 	return freed, found
 }
 
-// blocksEnd is where the last written byte of the blocks ends, 0 for none.
-func (l *dirtyLayer) blocksEnd() (end int64) {
-	for i, b := range l.blocks {
-		if k := len(b.ranges); k > 0 {
-			end = max(end, i*blockSize+int64(b.ranges[k-1].hi))
-		}
-	}
-	return end
-}
-
 // sortedBlocks are the indexes of the blocks, ascending.
 func (l *dirtyLayer) sortedBlocks() []int64 {
 	is := make([]int64, 0, len(l.blocks))

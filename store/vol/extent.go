@@ -1,6 +1,10 @@
 package vol
 
-import "bazil/store"
+import (
+	"fmt"
+
+	"bazil/store"
+)
 
 // extent says that n bytes of a file from off on are the bytes of a data
 // chunk from at on. With a zero pointer it is a hole: n zeros that hide
@@ -11,6 +15,11 @@ type extent struct {
 	n   int64
 	at  int64
 	ptr store.Pointer
+}
+
+// String does not print the key.
+func (x extent) String() string {
+	return fmt.Sprintf("%d bytes at %d from %d of %v", x.n, x.off, x.at, x.ptr.ID)
 }
 
 func (x *extent) end() int64 { return x.off + x.n }
