@@ -81,17 +81,19 @@ func (d *device) mount(t *testing.T, volume string, flags ...string) string {
 	return dir
 }
 
-// mountType is the type of the filesystem mounted at dir.
+// mountType is the type of the filesystem mounted at dir, or above it.
 func mountType(t *testing.T, dir string) string {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	must(t, err)
+	kind, at := "", ""
 	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); len(f) > 2 && f[1] == dir {
-			return f[2]
+		f := strings.Fields(line)
+		if len(f) > 2 && (f[1] == dir || strings.HasPrefix(dir, f[1]+"/")) && len(f[1]) >= len(at) {
+			kind, at = f[2], f[1]
 		}
 	}
-	return ""
+	return kind
 }
 
 // within fails the test when f takes longer than limit.

@@ -168,6 +168,9 @@ func exerciseAttributes(t *testing.T, dir string) {
 	must(t, os.WriteFile(name, []byte("x"), 0o640))
 	must(t, os.Chmod(name, 0o751))
 	when := time.Date(2001, 2, 3, 4, 5, 6, 789012345, time.UTC)
+	if mountType(t, dir) == "9p" {
+		when = when.Truncate(time.Second) // what v9fs of Linux 6.1 makes of a time to be set
+	}
 	must(t, os.Chtimes(name, when, when))
 	fi, err := os.Stat(name)
 	must(t, err)

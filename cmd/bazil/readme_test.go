@@ -51,15 +51,15 @@ func TestReadmeUp(t *testing.T) {
 	said := waitLine(t, bufio.NewScanner(out), "Ctrl-C")
 	mnt := filepath.Join(home, "bazil")
 	defer syscall.Unmount(mnt, syscall.MNT_DETACH)
-	if mountType(t, mnt) == "" {
-		t.Fatalf("nothing is mounted at %s:\n%s", mnt, said)
+	if got := mountType(t, mnt); !isOurs(got) {
+		t.Fatalf("at %s there is a %s:\n%s", mnt, got, said)
 	}
 	files := filepath.Join(mnt, "greeting")
 	must(t, os.WriteFile(files, []byte("hello\n"), 0o644))
 	wantFile(t, files, "hello\n")
 	must(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGINT))
 	cmd.Wait()
-	if got := mountType(t, mnt); got != "" {
+	if got := mountType(t, mnt); isOurs(got) {
 		t.Fatalf("still mounted (%s) after an interrupt", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -71,6 +72,11 @@ func (f *mountFlags) mountV9fs(g *Globals, aname, dir string) error {
 func (f *mountFlags) v9fsOptions(aname string) (uintptr, string) {
 	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
 	data := []string{"version=9p2000.L", "access=client", fmt.Sprintf("msize=%d", v9fsMsize), "aname=" + aname}
+	// Without a cache v9fs has no shared mappings, which SQLite's WAL wants;
+	// this one holds nothing but mapped pages.
+	if !slices.ContainsFunc(f.Option, func(o string) bool { return strings.HasPrefix(o, "cache=") }) {
+		data = append(data, "cache=mmap")
+	}
 	if u, err := user.Current(); err == nil {
 		data = append(data, "uname="+u.Username)
 	}
