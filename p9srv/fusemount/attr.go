@@ -2,6 +2,7 @@ package fusemount
 
 import (
 	"context"
+	"errors"
 	"math"
 	"syscall"
 	"time"
@@ -146,10 +147,13 @@ func withoutSUIDGID(mode uint32) uint32 {
 	return mode
 }
 
-// StatFs is statfs(2).
+// StatFs is statfs(2). A server without figures does not matter.
 func (b *bridge) StatFs(cancel <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	return b.onNode(cancel, in, func(ctx context.Context, _ *session, _ *inode, fid *client.Fid) error {
 		st, err := fid.Statfs(ctx)
+		if errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EOPNOTSUPP) {
+			st, err = p9srv.Statfs{BSize: 4096, NameLen: 255}, nil
+		}
 		if err != nil {
 			return err
 		}
@@ -158,6 +162,12 @@ func (b *bridge) StatFs(cancel <-chan struct{}, in *fuse.InHeader, out *fuse.Sta
 		return nil
 	})
 }
+
+// dirKeep is how long the kernel keeps the attributes of a directory at
+// least: it needs them several times in a row, to judge permissions. (Those of
+// files it must not keep at all without events: it would take pages for good
+// that another client changed.)
+const dirKeep = time.Millisecond
 
 // saw notes attributes that the kernel is about to get and says for how long
 // it may keep them: not at all if there was an event since epoch.
@@ -168,6 +178,9 @@ func (b *bridge) saw(n *inode, a p9srv.Attr, epoch uint64) time.Duration {
 	n.mode, n.gid = a.Mode, a.GID
 	if n.volatile || n.epoch != epoch {
 		return 0
+	}
+	if n.typ == syscall.S_IFDIR {
+		return max(b.keepFor(), dirKeep)
 	}
 	return b.keepFor()
 }

@@ -176,24 +176,14 @@ func (b *bridge) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	})
 }
 
-// releaseFlock is FUSE_RELEASE_FLOCK_UNLOCK: the file may have an flock.
-const releaseFlock = 1 << 1
-
-// Release is the last close of an open file.
-func (b *bridge) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
+// Release is the last close of an open file. It ends its flock.
+func (b *bridge) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	h := b.handles.remove(in.Fh)
 	if h == nil {
 		return
 	}
-	o := b.ops.begin(cancel, in.Pid, brief)
-	defer o.end()
-	who := lockOwner{id: in.LockOwner, flock: true}
-	if in.ReleaseFlags&releaseFlock != 0 && b.locks.has(h.n, who) {
-		if now := h.now.Load(); now.fid == nil || b.unlockAll(o, h.n, who, now.fid) != nil {
-			b.locks.forget(h.n, who) // clunk unlocks too
-		}
-	}
-	h.close()
+	b.locks.forgetVia(h)
+	h.close() // that unlocks at the server
 }
 
 // Fsync is fsync(2) and fdatasync(2).

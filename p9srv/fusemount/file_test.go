@@ -30,7 +30,7 @@ func random(seed uint64, n int) []byte {
 func TestLargeCopy(t *testing.T) {
 	s, dir := mounted(t, Options{})
 	want := random(1, 100<<20)
-	check(t, os.WriteFile(filepath.Join(dir, "a"), want, 0o644))
+	check(t, os.WriteFile(s.back("a"), want, 0o644))
 	src, err := os.Open(filepath.Join(dir, "a"))
 	check(t, err)
 	defer src.Close()

@@ -64,13 +64,13 @@ type process struct {
 
 // start runs a role in another process, which ends with the test. Files among
 // its arguments become its descriptors from 3 on.
-func start(t *testing.T, r string, args ...any) *process {
+func start(t testing.TB, r string, args ...any) *process {
 	t.Helper()
 	return startAs(t, os.Getuid(), r, args...)
 }
 
 // startAs is start for another user.
-func startAs(t *testing.T, uid int, r string, args ...any) *process {
+func startAs(t testing.TB, uid int, r string, args ...any) *process {
 	t.Helper()
 	p := &process{Cmd: exec.Command("/proc/self/exe")}
 	if uid != os.Getuid() {
@@ -99,7 +99,7 @@ func startAs(t *testing.T, uid int, r string, args ...any) *process {
 }
 
 // line is the next line the process says.
-func (p *process) line(t *testing.T) string {
+func (p *process) line(t testing.TB) string {
 	t.Helper()
 	s, err := p.out.ReadString('\n')
 	if err != nil {
@@ -109,7 +109,7 @@ func (p *process) line(t *testing.T) string {
 }
 
 // ready waits for the process to have done its work.
-func (p *process) ready(t *testing.T) {
+func (p *process) ready(t testing.TB) {
 	t.Helper()
 	if s := p.line(t); s != "ready" {
 		t.Fatalf("%s said %q", p.Args, s)
@@ -117,7 +117,7 @@ func (p *process) ready(t *testing.T) {
 }
 
 // finish ends the process and reports its failure.
-func (p *process) finish(t *testing.T) {
+func (p *process) finish(t testing.TB) {
 	t.Helper()
 	p.in.Close()
 	if err := p.Wait(); err != nil {
@@ -150,6 +150,9 @@ const deadlineAfter = 100 * time.Second
 // deadline ends the whole run if the test takes longer than d: by aborting
 // the mount, for threads in it cannot be ended otherwise.
 func deadline(t testing.TB, dir string, d time.Duration) {
+	if *full {
+		d *= 30
+	}
 	timer := time.AfterFunc(d, func() {
 		pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
 		unmount(dir, true)
@@ -283,4 +286,16 @@ func inMemory(t testing.TB, s *served) string {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s.disk.aside.Store(&dir)
 	return asideName
+}
+
+// run runs a script in a folder of a mount. The shell goes there itself: a
+// process that mounts must not have its children start there, for until they
+// have, it does not answer.
+func run(t *testing.T, dir, script string, env ...string) {
+	t.Helper()
+	cmd := exec.Command("bash", "-e", "-c", "set -o pipefail; cd "+dir+"\n"+script)
+	cmd.Env = append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
 }

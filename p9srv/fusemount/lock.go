@@ -107,11 +107,22 @@ func (k *lockBook) drop(n *inode, who lockOwner) {
 	}
 }
 
-// forget drops what an owner holds of a file.
+// forget drops what an owner held of a file.
 func (k *lockBook) forget(n *inode, who lockOwner) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.drop(n, who)
+}
+
+// forgetVia drops what is held through a handle that is closed.
+func (k *lockBook) forgetVia(h *handle) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for who, set := range k.held[h.n] {
+		if set.via == h {
+			k.drop(h.n, who)
+		}
+	}
 }
 
 // touches says whether the owner holds a part of s.
@@ -254,6 +265,7 @@ func (b *bridge) setLock(cancel <-chan struct{}, in *fuse.LkIn, waits bool) fuse
 			return status(err)
 		case st == p9srv.LockOK:
 			if b.locks.note(h, who, pid, s); h.now.Load().sess == at {
+				b.lookAgain(h.n)
 				return fuse.OK
 			}
 			continue // the connection was lost, and restored without this lock
@@ -265,6 +277,14 @@ func (b *bridge) setLock(cancel <-chan struct{}, in *fuse.LkIn, waits bool) fuse
 		if !sleep(o, pause) {
 			return fuse.EINTR
 		}
+	}
+}
+
+// lookAgain makes the kernel ask for the attributes of a file that was just
+// locked: the event about what the last holder wrote may be on its way yet.
+func (b *bridge) lookAgain(n *inode) {
+	if b.events != nil {
+		b.events.takeBack(n, true)
 	}
 }
 

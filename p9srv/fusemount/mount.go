@@ -164,6 +164,10 @@ func (m *Mounted) mount(o Options) error {
 	}
 	server, err := fuse.NewServer(m.bridge, m.dir, opts)
 	if err != nil {
+		if _, e := os.Stat(m.dir); errors.Is(e, syscall.ENOTCONN) {
+			e = unmount(m.dir, true) // it got as far as that
+			err = errors.Join(err, e)
+		}
 		return fmt.Errorf("FUSE: %w", err)
 	}
 	m.server = server

@@ -37,7 +37,7 @@ func TestLargeDirectory(t *testing.T) {
 func TestRemoveWhileListing(t *testing.T) {
 	s, dir := mounted(t, Options{})
 	dir = filepath.Join(dir, inMemory(t, s))
-	for i := range 3000 {
+	for i := range 1000 {
 		check(t, os.WriteFile(filepath.Join(*s.disk.aside.Load(), fmt.Sprint(i)), nil, 0o644))
 	}
 	d, err := os.Open(dir)
