@@ -50,7 +50,8 @@ func (r *request) readDirPlain(f *fid, o *openFile, off uint64, n int) error {
 const minStat = 2 + 2 + 4 + 13 + 4 + 4 + 4 + 8 + 4*2
 
 // listStats adds the stats of the entries behind cookie, n bytes at most, and
-// says at which cookie to go on.
+// says at which cookie to go on. v9fs fills up its buffer with ever smaller
+// reads: there it is no error that the next entry does not fit.
 func (r *request) listStats(f *fid, o *openFile, cookie uint64, n int) (uint64, error) {
 	at := len(r.out)
 	for {
@@ -63,7 +64,7 @@ func (r *request) listStats(f *fid, o *openFile, cookie uint64, n int) (uint64, 
 			switch {
 			case err != nil:
 				return cookie, err
-			case !fits && len(r.out) == at:
+			case !fits && len(r.out) == at && cookie == 0:
 				return cookie, syscall.EINVAL // no room for even one
 			case !fits:
 				return cookie, nil

@@ -90,6 +90,7 @@ func (c *conn) retire(r *request) *request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.working.Add(-1)
+	r.sess.working--
 	c.held -= r.size
 	c.freed()
 	if c.full() {
@@ -98,6 +99,7 @@ func (c *conn) retire(r *request) *request {
 	next := c.dequeue()
 	if next != nil {
 		c.working.Add(1)
+		next.sess.working++
 		c.held += next.size
 	}
 	return next
@@ -129,6 +131,7 @@ func (c *conn) pass(turn uint64) {
 	r.pinned = c.in.swap()
 	r.size += len(r.pinned.b)
 	c.working.Add(1)
+	r.sess.working++
 	c.held += r.size
 	if !r.finished && c.tags[r.tag] == nil {
 		c.tags[r.tag] = r

@@ -121,6 +121,7 @@ type session struct {
 	dialect dialect
 	msize   uint32
 	fids    map[uint32]*fid
+	working int // its requests that run beside the holder of the baton
 	closed  bool
 }
 
@@ -164,35 +165,36 @@ const versionWait = 100 * time.Millisecond
 func (c *conn) renew(r *request, s *session) {
 	c.mu.Lock()
 	c.dropBacklog()
-	for _, old := range c.tags {
-		if old != r {
-			old.abandoned = true
-			old.ctx.cancel()
+	for _, other := range c.tags {
+		if other != r {
+			other.abandoned = true
+			other.ctx.cancel()
 		}
 	}
 	clear(c.tags)
 	c.setFlushed(nil)
-	fids := c.sess.Load().close()
+	old := c.sess.Load()
+	fids := old.close()
 	if s.dialect == dialectNone {
 		s.msize = firstMsize
 	}
 	c.sess.Store(s)
-	c.awaitWork(r)
+	c.awaitWork(old, r)
 	c.mu.Unlock()
 	releaseAll(fids)
 }
 
-// awaitWork waits for a while until no request is at work but r; mu is held,
-// but not meanwhile.
-func (c *conn) awaitWork(r *request) {
+// awaitWork waits for a while until no request of a session is at work but r;
+// mu is held, but not meanwhile.
+func (c *conn) awaitWork(s *session, r *request) {
 	t := time.NewTimer(versionWait)
 	defer t.Stop()
 	for {
-		self := int32(0)
+		others := s.working
 		if r.passed {
-			self = 1
+			others--
 		}
-		if c.working.Load() <= self {
+		if others <= 0 {
 			return
 		}
 		c.mu.Unlock()
