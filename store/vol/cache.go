@@ -77,14 +77,18 @@ func (v *Volume) insert(d *dir, name string, rec *record) *entry {
 // unlock gives the namespace lock free. Entries leave memory only here, so
 // that what was found stays as long as the lock is held.
 func (v *Volume) unlock() {
-	v.shrink(4)
+	v.shrink(8)
 	v.mu.Unlock()
 }
 
-// shrink lets go of entries beyond the bound, looking at a few only, and more
-// the further beyond it is.
+// shrink lets go of entries beyond the bound, looking at a few only. Those
+// that are not durable cannot go and do not count.
 func (v *Volume) shrink(looks int) {
-	for looks += (v.cache.n - v.o.CacheEntries) / 16; looks > 0 && v.cache.n > v.o.CacheEntries; looks-- {
+	bound := v.o.CacheEntries + len(v.now.entries)
+	if v.commit != nil {
+		bound += len(v.commit.entries)
+	}
+	for ; looks > 0 && v.cache.n > bound; looks-- {
 		e := v.cache.hand
 		v.cache.hand = e.next
 		if e.used {

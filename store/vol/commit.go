@@ -249,7 +249,7 @@ func (v *Volume) finish(g *group, err error) {
 		v.takeBack(g)
 	} else {
 		v.settleFiles(g)
-		v.shrink(len(g.items) + 64)
+		v.shrink(2 * len(g.items))
 	}
 	for _, s := range g.flushes {
 		if s.f.dropped {

@@ -24,16 +24,6 @@ type modelNode struct {
 	ino    uint64
 }
 
-func (m *modelNode) clone() *modelNode {
-	c := *m
-	c.xattrs = maps.Clone(m.xattrs)
-	c.names = make(map[string]*modelNode)
-	for name, x := range m.names {
-		c.names[name] = x.clone()
-	}
-	return &c
-}
-
 // modelTest runs a history against a volume and a modelNode.
 type modelTest struct {
 	t    *rapid.T

@@ -56,6 +56,7 @@ func (v *Volume) detach(in *inode, last *record) {
 		last, in.held = in.held, nil
 	}
 	last = last.clone()
+	last.Sub = 0
 	last.CTime = now()
 	last.Change = v.changed(in.num)
 	e.node = nil

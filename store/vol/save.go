@@ -62,7 +62,6 @@ func (g *group) fill() {
 type writer struct {
 	tx                                      *bbolt.Tx
 	names, inodes, loose, conflicts, places *bbolt.Bucket
-	key, value                              []byte
 }
 
 func newWriter(tx *bbolt.Tx) *writer {

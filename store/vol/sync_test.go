@@ -32,7 +32,6 @@ type syncReplica struct {
 	over   []string // contents replaced, likewise
 	opened *Handle
 	saw    string // what opened had
-	openAt string
 }
 
 // syncWorld is a random history of some volumes that pull from each other.

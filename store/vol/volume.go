@@ -60,7 +60,6 @@ type Volume struct {
 	now    *group // takes the changes being made
 	commit *group // is being made durable, or nil
 	done   uint64 // how often that came to an end
-	marks  uint64 // of contents to come
 	watch  watchRing
 	closed bool
 }
@@ -130,10 +129,15 @@ func writeNew(tx *bbolt.Tx, id ID, file []byte) error {
 	)
 }
 
+// mapSize is how much address space the file gets at first. Each time that it
+// outgrows it, all readers have to end first.
+const mapSize = 1 << 30
+
 func openBolt(path string) (*bbolt.DB, error) {
 	return bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:      time.Second,
-		FreelistType: bbolt.FreelistMapType,
+		Timeout:         time.Second,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: mapSize,
 	})
 }
 

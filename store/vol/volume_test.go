@@ -3,7 +3,6 @@ package vol
 import (
 	"bytes"
 	"context"
-	"errors"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -57,11 +56,6 @@ func (d *disk) openWith(o Options) *Volume {
 	return v
 }
 
-func testVolume(tb testing.TB) *Volume {
-	tb.Helper()
-	return newDisk(tb).open()
-}
-
 func must[T any](tb testing.TB) func(T, error) T {
 	return func(x T, err error) T {
 		tb.Helper()
@@ -76,13 +70,6 @@ func ok(tb testing.TB, err error) {
 	tb.Helper()
 	if err != nil {
 		tb.Fatal(err)
-	}
-}
-
-func fails(tb testing.TB, err error, want syscall.Errno) {
-	tb.Helper()
-	if !errors.Is(err, want) {
-		tb.Fatalf("got error %v, want %v", err, want)
 	}
 }
 

@@ -1,0 +1,255 @@
+package vol
+
+import (
+	"syscall"
+	"testing"
+
+	"bazil/merge"
+)
+
+// pair are two replicas of a volume that has one file, f.
+func pair(t *testing.T) (a, b *Volume) {
+	vs := replicas(t, 2)
+	a, b = vs[0], vs[1]
+	writeFile(t, a.Root(), "f", "base")
+	pull(t, b, a, -1)
+	return a, b
+}
+
+func openFile(tb testing.TB, v *Volume, name string, write bool) *Handle {
+	tb.Helper()
+	return must[*Handle](tb)(must[*Node](tb)(v.Root().Lookup(ctx, name)).Open(ctx, write))
+}
+
+func conflicts(tb testing.TB, v *Volume) int {
+	tb.Helper()
+	return len(must[[]Conflict](tb)(v.Conflicts(ctx)))
+}
+
+func TestReaderKeepsVersion(t *testing.T) {
+	a, b := pair(t)
+	h := openFile(t, b, "f", false)
+	writeFile(t, a.Root(), "f", "newer")
+	pull(t, b, a, -1)
+	if got := readHandle(t, h); got != "base" {
+		t.Fatal(got)
+	}
+	if got := readFile(t, b.Root(), "f"); got != "newer" {
+		t.Fatal(got)
+	}
+	if got := must[*Node](t)(b.Root().Lookup(ctx, "f")); attr(t, got).Size != 5 {
+		t.Fatal("size")
+	}
+	ok(t, h.Close())
+}
+
+// TestWriterOfNothing: what came in shows when a writer closes who wrote
+// nothing.
+func TestWriterOfNothing(t *testing.T) {
+	a, b := pair(t)
+	h := openFile(t, b, "f", true)
+	writeFile(t, a.Root(), "f", "newer")
+	pull(t, b, a, -1)
+	if got := readFile(t, b.Root(), "f"); got != "base" {
+		t.Fatal(got)
+	}
+	f := must[*Node](t)(b.Root().Lookup(ctx, "f"))
+	ok(t, h.Close())
+	if got := readFile(t, b.Root(), "f"); got != "newer" {
+		t.Fatal(got)
+	}
+	if again := must[*Node](t)(b.Root().Lookup(ctx, "f")); again.Ino() != f.Ino() || conflicts(t, b) != 0 {
+		t.Fatal("another file, or a conflict")
+	}
+}
+
+// TestWriterSupersedesWhatItSaw: a writer who did not see what came in makes
+// a conflict with it.
+func TestWriterSupersedesWhatItSaw(t *testing.T) {
+	for _, when := range []string{"before", "after", "both"} {
+		t.Run(when, func(t *testing.T) {
+			a, b := pair(t)
+			h := openFile(t, b, "f", true)
+			if when != "after" {
+				must[int](t)(h.WriteAt(ctx, []byte("mine"), 0))
+				ok(t, h.Sync(ctx))
+			}
+			writeFile(t, a.Root(), "f", "theirs")
+			pull(t, b, a, -1)
+			if when != "before" {
+				must[int](t)(h.WriteAt(ctx, []byte("mine"), 0))
+			}
+			if got := readFile(t, b.Root(), "f"); got != "mine" {
+				t.Fatal(got)
+			}
+			ok(t, h.Close())
+			if got := readFile(t, b.Root(), "f"); got != "mine" || conflicts(t, b) != 1 {
+				t.Fatal(got)
+			}
+			pull(t, a, b, -1)
+			if got := readFile(t, a.Root(), "f"); got != "theirs" || conflicts(t, a) != 1 {
+				t.Fatal(got)
+			}
+		})
+	}
+}
+
+// TestRemovedUnderWriter: a file that a peer removed stays for its writer, and
+// for all if that writes.
+func TestRemovedUnderWriter(t *testing.T) {
+	a, b := pair(t)
+	h := openFile(t, b, "f", true)
+	mode := uint32(0o640)
+	ok(t, must[*Node](t)(b.Root().Lookup(ctx, "f")).SetAttr(ctx, SetAttr{Mode: &mode}))
+	ok(t, a.Root().Unlink(ctx, "f"))
+	pull(t, b, a, -1)
+	if names(t, b.Root()) != "f " {
+		t.Fatal("gone under its writer")
+	}
+	ok(t, h.Close())
+	if names(t, b.Root()) != "" {
+		t.Fatal("still there")
+	}
+	writeFile(t, a.Root(), "g", "base")
+	pull(t, b, a, -1)
+	h = openFile(t, b, "g", true)
+	ok(t, must[*Node](t)(b.Root().Lookup(ctx, "g")).SetAttr(ctx, SetAttr{Mode: &mode}))
+	ok(t, a.Root().Unlink(ctx, "g"))
+	pull(t, b, a, -1)
+	must[int](t)(h.WriteAt(ctx, []byte("kept"), 0))
+	ok(t, h.Close())
+	pull(t, a, b, -1)
+	if readFile(t, a.Root(), "g") != "kept" {
+		t.Fatal("lost")
+	}
+	if got := attr(t, must[*Node](t)(a.Root().Lookup(ctx, "g"))); got.Mode != mode {
+		t.Fatalf("%o", got.Mode)
+	}
+}
+
+// TestUnlinkedWhilePinned: what came in beside a file that is then unlinked
+// takes its place.
+func TestUnlinkedWhilePinned(t *testing.T) {
+	a, b := pair(t)
+	h := openFile(t, b, "f", true)
+	writeFile(t, a.Root(), "f", "newer")
+	pull(t, b, a, -1)
+	ok(t, b.Root().Unlink(ctx, "f"))
+	if got := readFile(t, b.Root(), "f"); got != "newer" {
+		t.Fatal(got)
+	}
+	must[int](t)(h.WriteAt(ctx, []byte("gone"), 0))
+	ok(t, h.Close())
+	pull(t, a, b, -1)
+	if got := readFile(t, a.Root(), "f"); got != "newer" || conflicts(t, a) != 0 {
+		t.Fatal(got)
+	}
+}
+
+// TestDirectoryOverFile: a directory keeps the name, the file is a sibling.
+func TestDirectoryOverFile(t *testing.T) {
+	vs := replicas(t, 2)
+	a, b := vs[0], vs[1]
+	f := writeFile(t, a.Root(), "x", "file")
+	writeFile(t, mkdir(t, b.Root(), "x"), "in", "inside")
+	pull(t, a, b, -1)
+	x := must[*Node](t)(a.Root().Lookup(ctx, "x"))
+	if x.Kind() != merge.KindDir || x.Ino() == f.Ino() || readFile(t, x, "in") != "inside" || conflicts(t, a) != 1 {
+		t.Fatal(x.Kind())
+	}
+	ok(t, x.Unlink(ctx, "in"))
+	ok(t, a.Root().Rmdir(ctx, "x"))
+	if readFile(t, a.Root(), "x") != "file" || conflicts(t, a) != 0 {
+		t.Fatal("the file was lost")
+	}
+	pull(t, b, a, -1)
+	if readFile(t, b.Root(), "x") != "file" {
+		t.Fatal("the file was lost there")
+	}
+}
+
+// TestImpliedDirectory: a directory that one side removed exists as long as
+// what the other side put in it.
+func TestImpliedDirectory(t *testing.T) {
+	vs := replicas(t, 2)
+	a, b := vs[0], vs[1]
+	mkdir(t, a.Root(), "d")
+	pull(t, b, a, -1)
+	ok(t, a.Root().Rmdir(ctx, "d"))
+	d := must[*Node](t)(b.Root().Lookup(ctx, "d"))
+	writeFile(t, d, "f", "x")
+	pull(t, b, a, -1)
+	pull(t, a, b, -1)
+	for _, v := range vs {
+		n := must[*Node](t)(v.Root().Lookup(ctx, "d"))
+		if attr(t, n).Mode != 0o755 || readFile(t, n, "f") != "x" {
+			t.Fatal("not implied")
+		}
+	}
+	ok(t, d.Unlink(ctx, "f"))
+	if names(t, b.Root()) != "" {
+		t.Fatal("an implied directory stays without what it is for")
+	}
+	pull(t, a, b, -1)
+	if names(t, a.Root()) != "" {
+		t.Fatal("an implied directory stays without what it is for")
+	}
+	_, err := d.Create(ctx, "g", New{Kind: merge.KindFile})
+	fails(t, err, syscall.ESTALE)
+}
+
+// TestDevicesStay: device nodes are nobody else's, and come to no harm.
+func TestDevicesStay(t *testing.T) {
+	vs := replicas(t, 2)
+	a, b := vs[0], vs[1]
+	must[*Node](t)(a.Root().Create(ctx, "dev", New{Kind: merge.KindDevice, Rdev: 5}))
+	writeFile(t, a.Root(), "f", "x")
+	pull(t, b, a, -1)
+	if names(t, b.Root()) != "f " {
+		t.Fatal(names(t, b.Root()))
+	}
+	writeFile(t, b.Root(), "dev", "file")
+	pull(t, a, b, -1)
+	if n := must[*Node](t)(a.Root().Lookup(ctx, "dev")); n.Kind() != merge.KindDevice || conflicts(t, a) != 1 {
+		t.Fatal(n.Kind())
+	}
+	ok(t, a.Root().Unlink(ctx, "dev"))
+	if readFile(t, a.Root(), "dev") != "file" {
+		t.Fatal("the file was lost")
+	}
+}
+
+// TestRootSettings: the root's mode and owner travel, the first ones do not.
+func TestRootSettings(t *testing.T) {
+	vs := replicas(t, 2)
+	a, b := vs[0], vs[1]
+	mode := uint32(0o700)
+	ok(t, a.Root().SetAttr(ctx, SetAttr{Mode: &mode}))
+	pull(t, b, a, -1)
+	pull(t, a, b, -1)
+	if attr(t, a.Root()).Mode != 0o700 || attr(t, b.Root()).Mode != 0o700 {
+		t.Fatal("mode of the root")
+	}
+}
+
+// TestRestoredCopy: a copy of a volume's file is another replica.
+func TestRestoredCopy(t *testing.T) {
+	vs := replicas(t, 2)
+	a, b := vs[0], vs[1]
+	writeFile(t, a.Root(), "f", "x")
+	pull(t, b, a, -1)
+	was := a.Replica()
+	a.mu.Lock()
+	a.state.n -= min(a.state.n, 1) // as if an older copy had been put back in place
+	a.mu.Unlock()
+	writeFile(t, b.Root(), "g", "y")
+	pull(t, a, b, -1)
+	if a.Replica() == was {
+		t.Fatal("goes on under a spent ID")
+	}
+	writeFile(t, a.Root(), "f", "z")
+	pull(t, b, a, -1)
+	if readFile(t, b.Root(), "f") != "z" || conflicts(t, b) != 0 {
+		t.Fatal("change of the new replica")
+	}
+}
