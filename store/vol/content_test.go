@@ -435,3 +435,50 @@ func TestStreamOverBlocks(t *testing.T) {
 		t.Errorf("%d bytes dirty after a flush", c.Dirty())
 	}
 }
+
+// A file that was made longer is appended to behind the hole.
+func TestAppendBehindHole(t *testing.T) {
+	env := testEnv(t, 0)
+	c := newContent(env, "")
+	data := make([]byte, 2<<20)
+	copy(data, randomBytes(19, 200_000))
+	copy(data[1<<20:], randomBytes(20, 1<<20))
+	mustWrite(t, c, data[:200_000], 0)
+	mustTruncate(t, c, 1<<20)
+	mustWrite(t, c, data[1<<20:], 1<<20)
+	mustHold(t, c, data)
+	body := mustFlush(t, c)
+	mustHold(t, newContent(env, body), data)
+	if body.Allocated() > 1<<20+200_000 {
+		t.Errorf("%d bytes allocated", body.Allocated())
+	}
+}
+
+// What was rewritten in place before a stream took it in is still unsaved when
+// the stream is cut short right behind it.
+func TestRewriteTakenIntoStream(t *testing.T) {
+	env := testEnv(t, 0)
+	for seed := range uint64(200) {
+		data := randomBytes(seed, 700_000)
+		c := newContent(env, "")
+		mustWrite(t, c, data, 0)
+		body := mustFlush(t, c)
+		last, _, err := c.base.segment(context.Background(), 699_999, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last.n >= smallMax || last.n < 20_000 {
+			continue // its chunk would be cut off with the rewrite in it
+		}
+		c = newContent(env, body)
+		data = append(data, randomBytes(seed+1, 900_000)...)
+		copy(data[690_000:], "rewritten")
+		mustWrite(t, c, data[690_000:690_009], 690_000)
+		mustWrite(t, c, data[700_000:], 700_000)
+		mustTruncate(t, c, 695_000)
+		mustHold(t, c, data[:695_000])
+		mustHold(t, newContent(env, mustFlush(t, c)), data[:695_000])
+		return
+	}
+	t.Fatal("no file ends in a short chunk")
+}
