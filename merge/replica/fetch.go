@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	filesPerRound  = 1024    // looked at together, at most
+	filesPerRound  = 1 << 14 // looked at together, at most
 	bytesPerRound  = 2 << 30 // the same
 	chunksPerCall  = 256     // asked for in one call of Source.Chunks
 	fetchesAtOnce  = 4       // calls of Source.Chunks at once
@@ -43,6 +43,20 @@ type fetch struct {
 }
 
 func (f *fetch) run(ctx context.Context) error {
+	saving, saveCtx := errgroup.WithContext(ctx)
+	saving.SetLimit(1) // one round is made durable while the next comes in
+	err := f.rounds(saveCtx, func(whole []uint64) {
+		saving.Go(func() error { return f.fetched(saveCtx, whole) })
+	})
+	if saved := saving.Wait(); saved != nil {
+		return saved
+	}
+	return err
+}
+
+// rounds gets one round of files after another; save is given those that are
+// whole.
+func (f *fetch) rounds(ctx context.Context, save func(whole []uint64)) error {
 	after := uint64(0)
 	for {
 		wants, err := f.r.Volume.Wanted(ctx, after, filesPerRound)
@@ -50,7 +64,9 @@ func (f *fetch) run(ctx context.Context) error {
 			return err
 		}
 		wants = firstBytes(wants, bytesPerRound)
-		if err := f.files(ctx, wants); err != nil {
+		whole, err := f.files(ctx, wants)
+		save(whole)
+		if err != nil {
 			return err
 		}
 		after = wants[len(wants)-1].Seq
@@ -68,24 +84,24 @@ func firstBytes(wants []vol.Want, n int64) []vol.Want {
 	return wants
 }
 
-// files gets the content of some files. Manifests are chunks that name
-// others: when some came in, what they name is looked for.
-func (f *fetch) files(ctx context.Context, wants []vol.Want) error {
-	var whole []uint64
+// files gets the content of some files and returns those that are whole.
+// Manifests are chunks that name others: when some came in, what they name is
+// looked for.
+func (f *fetch) files(ctx context.Context, wants []vol.Want) (whole []uint64, err error) {
 	for range maxRoundsAgain {
 		round, err := f.look(ctx, wants)
 		if err != nil {
-			return err
+			return whole, err
 		}
 		if err := f.chunks(ctx, round.absent); err != nil {
-			return err
+			return whole, err
 		}
 		whole = append(whole, f.sort(round)...)
 		if wants = round.open; len(wants) == 0 {
 			break
 		}
 	}
-	return f.fetched(ctx, whole)
+	return whole, nil
 }
 
 // round is what a look at files has found.
