@@ -119,6 +119,9 @@ func (p *pull) join(ctx context.Context, n *node, d vol.DirState) error {
 	if err != nil {
 		return err
 	}
+	if n.up == nil {
+		p.places[d.Dir] = n.local
+	}
 	p.note(d, changed)
 	if changed || len(subs) > 0 {
 		p.taint(n.local)
@@ -159,10 +162,12 @@ func (p *pull) descend(ctx context.Context, n *node, subs []vol.Sub) error {
 	}
 	nodes := make([]*node, len(subs))
 	for i, s := range subs {
-		if at, ok := p.places[s.Remote]; ok && at != s.Local && s.Remote != 0 {
+		if at, ok := p.places[s.Remote]; ok && at != s.Local {
 			return fmt.Errorf("%w: directory %d in two places", errPeer, s.Remote)
 		}
-		p.places[s.Remote] = s.Local
+		if s.Remote != 0 {
+			p.places[s.Remote] = s.Local
+		}
 		nodes[i] = n.sub(s)
 	}
 	n.todo = len(subs)
