@@ -15,13 +15,15 @@ type Watched interface {
 	Watch(ctx context.Context) (Watcher, error)
 }
 
-// Watcher tells of changes. Nobody calls it twice at once; what it holds, it
-// holds only while Next runs.
+// Watcher tells of changes. Nobody calls Next twice at once.
 type Watcher interface {
 	// Next waits for changes. paths are the QID.Paths of files whose data or
-	// attributes changed and of directories whose entries changed; all: any
-	// may have changed.
+	// attributes changed and of directories whose entries changed, none
+	// perhaps; all: any may have changed. Who calls it again has dealt with
+	// what it told before.
 	Next(ctx context.Context) (paths []uint64, all bool, err error)
+	// Close comes once.
+	Close() error
 }
 
 // manyChanges is how many paths stand in one record; more become "all".
@@ -29,16 +31,21 @@ const manyChanges = 4096
 
 // changes is a file of the changes of o, one batch a read:
 //
-//	record = "all" newline | path { blank path } newline
+//	record = [ "all" | path { blank path } ] newline
 //	path   = decimal number
 func (b *base) changes(o Watched) p9srv.Node {
 	return b.stream("changes", func(ctx context.Context) (nexter, error) {
 		w, err := o.Watch(ctx)
-		return &changeReader{w}, err
+		if err != nil {
+			return nil, err
+		}
+		return &changeReader{w}, nil
 	})
 }
 
 type changeReader struct{ w Watcher }
+
+func (r *changeReader) close() error { return r.w.Close() }
 
 func (r *changeReader) next(ctx context.Context) ([]byte, error) {
 	paths, all, err := r.w.Next(ctx)

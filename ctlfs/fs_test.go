@@ -442,6 +442,7 @@ type watched struct {
 func (w watched) Names(context.Context) ([]string, error)            { return []string{"v"}, nil }
 func (w watched) Get(_ context.Context, name string) (Object, error) { return w, nil }
 func (w watched) Watch(context.Context) (Watcher, error)             { return w, nil }
+func (w watched) Close() error                                       { return nil }
 func (w watched) Next(ctx context.Context) ([]uint64, bool, error) {
 	select {
 	case b := <-w.batches:

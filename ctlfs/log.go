@@ -91,6 +91,8 @@ func (r *reader) next(ctx context.Context) ([]byte, error) {
 	return lines([]Record{event}), nil
 }
 
+func (r *reader) close() error { return nil }
+
 // log is a file of the events for which want is true (nil: all). Each open
 // file begins with the oldest that is kept.
 func (b *base) log(want func(Record) bool) p9srv.Node {

@@ -11,6 +11,8 @@ import (
 type nexter interface {
 	// next waits for a record.
 	next(ctx context.Context) ([]byte, error)
+	// close comes when the file is closed.
+	close() error
 }
 
 // stream is a file of which each read waits for a record.
@@ -85,4 +87,4 @@ func (o *openStream) ReadAt(ctx context.Context, p []byte, _ int64) (int, error)
 
 func (o *openStream) WriteAt(context.Context, []byte, int64) (int, error) { return 0, syscall.EBADF }
 func (o *openStream) Sync(context.Context, bool) error                    { return nil }
-func (o *openStream) Close() error                                        { return nil }
+func (o *openStream) Close() error                                        { return o.from.close() }

@@ -131,6 +131,7 @@ func (d *Daemon) resolve(ctx context.Context, c *ctlfs.Call) error {
 	if err := v.vol.Resolve(ctx, all[i].Path, keep.Dot); err != nil {
 		return fmt.Errorf("resolve %q in volume %q: %w", path, name, err)
 	}
+	d.followers.settle(ctx)
 	d.event("resolve", "volume", name, "path", path, "kept", versionFile(path, keep))
 	return nil
 }

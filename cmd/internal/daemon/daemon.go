@@ -44,6 +44,8 @@ type Daemon struct {
 	volumes volumes
 	links   links
 	syncs   syncs
+
+	followers followers
 	exports *export.Manager
 
 	listener *noiseconn.Listener

@@ -334,3 +334,14 @@ func TestCloseEndsBlockedReaders(t *testing.T) {
 		t.Error("the reader got no error")
 	}
 }
+
+// listenSilently listens where nobody ever answers.
+func listenSilently(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}

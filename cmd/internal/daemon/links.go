@@ -102,11 +102,12 @@ func (l *link) dial(ctx context.Context) (net.Conn, error) {
 		return nil, ctlfs.Errorf(syscall.EADDRNOTAVAIL, "peer %s has no location: peer location set tells one", p.label())
 	}
 	c, err := noiseconn.Dial(ctx, noiseconn.Config{Key: l.d.key, Log: l.d.log}, p.Location, l.key)
+	if ctx.Err() != nil && err != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		err = l.explain(p, err)
-		if ctx.Err() == nil {
-			l.remember(err)
-		}
+		l.remember(err)
 		return nil, err
 	}
 	l.conns.Add(1)

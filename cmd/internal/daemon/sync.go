@@ -187,6 +187,7 @@ func (d *Daemon) syncVolume(ctx context.Context, name, remote string, p peerEntr
 	d.event("sync.start", "volume", name, "peer", p.label())
 	start := time.Now()
 	result, err := d.pull(ctx, v, remote, l)
+	d.followers.settle(ctx)
 	r := append(ctlfs.Rec("sync", name, "peer", p.label()), result...)
 	r = append(r, ctlfs.Rec("ended", stamp(time.Now()), "took", time.Since(start).Round(time.Millisecond).String())...)
 	if err != nil {

@@ -243,7 +243,7 @@ func (d *Daemon) volumeConnect(ctx context.Context, c *ctlfs.Call) error {
 	}
 	info, err := l.client.VolumeInfo(ctx, remote)
 	if err != nil {
-		return fmt.Errorf("ask peer %s for volume %q: %w", p.label(), remote, err)
+		return peerError(p, remote, err)
 	}
 	e.ID, e.OriginPeer = info.ID, p.key.String()
 	return d.alone(ctx, func() error { return d.makeVolume(e) })

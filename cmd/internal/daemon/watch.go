@@ -19,15 +19,19 @@ func (v *openVolume) path(ino uint64) uint64 { return uint64(v.number)<<48 | ino
 // Watch follows the changes of the volume.
 func (o volumeObject) Watch(ctx context.Context) (ctlfs.Watcher, error) {
 	w := &volumeWatcher{d: o.d, name: o.name}
-	_, err := w.next(ctx)
-	return w, err
+	if _, err := w.next(ctx); err != nil {
+		return nil, err
+	}
+	return o.d.followers.add(w), nil
 }
 
-// volumeWatcher follows the changes of one volume.
-type volumeWatcher struct {
-	d     *Daemon
-	name  string
-	since uint64 // change counter up to which it told; 0: nothing yet
+// Watch follows the changes of all volumes, and which there are.
+func (d *Daemon) Watch(ctx context.Context) (ctlfs.Watcher, error) {
+	w := &treeWatcher{d: d, watchers: make(map[string]*volumeWatcher)}
+	if _, err := w.poll(ctx); err != nil {
+		return nil, err
+	}
+	return d.followers.add(w), nil
 }
 
 // batch is what changed.
@@ -36,13 +40,19 @@ type batch struct {
 	all   bool
 }
 
-// Next waits for changes.
-func (w *volumeWatcher) Next(ctx context.Context) ([]uint64, bool, error) {
-	b, err := w.next(ctx)
-	return b.paths, b.all, err
+func (b batch) isEmpty() bool { return !b.all && len(b.paths) == 0 }
+
+func (b *batch) add(more batch) { b.paths, b.all = append(b.paths, more.paths...), b.all || more.all }
+
+// volumeWatcher follows the changes of one volume.
+type volumeWatcher struct {
+	d     *Daemon
+	name  string
+	since uint64 // change counter up to which it told; 0: nothing yet
 }
 
-// next waits for changes; the first time it only learns the counter.
+// next waits for changes; the first time it only learns the counter. An error
+// loses nothing.
 func (w *volumeWatcher) next(ctx context.Context) (b batch, err error) {
 	v, ctx, done, err := w.d.useVolume(ctx, w.name)
 	if err != nil {
@@ -63,16 +73,18 @@ func (w *volumeWatcher) next(ctx context.Context) (b batch, err error) {
 	return b, nil
 }
 
-// Watch follows the changes of all volumes, and which there are.
-func (d *Daemon) Watch(ctx context.Context) (ctlfs.Watcher, error) {
-	w := &treeWatcher{d: d, watchers: make(map[string]*volumeWatcher)}
-	w.look()
-	for _, v := range w.watchers {
-		if _, err := v.next(ctx); ctx.Err() != nil {
-			return nil, err
-		}
+// poll tells what has changed by now.
+func (w *volumeWatcher) poll(ctx context.Context) (b batch, err error) {
+	v, _, done, err := w.d.useVolume(ctx, w.name)
+	if err != nil {
+		return b, err
 	}
-	return w, nil
+	defer done()
+	now, _, _, err := v.vol.Watch(ctx, 0)
+	if err != nil || now == w.since {
+		return b, err
+	}
+	return w.next(ctx)
 }
 
 // treeWatcher follows the changes of everything.
@@ -83,9 +95,11 @@ type treeWatcher struct {
 }
 
 // look takes in which volumes there are now, and whether that is news.
-func (w *treeWatcher) look() bool {
+func (w *treeWatcher) look() (b batch) {
 	names, seen := w.d.volumes.namesAt()
-	news := seen != w.seen
+	if seen != w.seen {
+		b.paths = []uint64{rootPath}
+	}
 	w.seen = seen
 	for name := range w.watchers {
 		if !slices.Contains(names, name) {
@@ -97,23 +111,31 @@ func (w *treeWatcher) look() bool {
 			w.watchers[name] = &volumeWatcher{d: w.d, name: name}
 		}
 	}
-	return news
+	return b
 }
 
-// Next asks all volumes at once until one has something to tell. Those that
-// are interrupted tell it next time.
-func (w *treeWatcher) Next(ctx context.Context) ([]uint64, bool, error) {
+// poll tells what has changed by now. A volume that cannot be asked goes away,
+// which the set of volumes tells, or was never open.
+func (w *treeWatcher) poll(ctx context.Context) (batch, error) {
+	sum := w.look()
+	for _, v := range w.watchers {
+		if b, err := v.poll(ctx); err == nil {
+			sum.add(b)
+		}
+	}
+	return sum, ctx.Err()
+}
+
+// next asks all volumes at once until one has something to tell, or until ctx
+// ends. Those that are interrupted tell it next time.
+func (w *treeWatcher) next(ctx context.Context) (batch, error) {
 	for {
-		all := w.ask(ctx)
-		if ctx.Err() != nil {
-			return nil, false, ctx.Err()
+		sum := w.look()
+		if sum.isEmpty() {
+			sum.add(w.ask(ctx))
 		}
-		if w.look() {
-			all.paths = append(all.paths, rootPath)
-		}
-		if all.all || len(all.paths) > 0 {
-			slices.Sort(all.paths)
-			return slices.Compact(all.paths), all.all, nil
+		if !sum.isEmpty() || ctx.Err() != nil {
+			return sum, ctx.Err()
 		}
 	}
 }
@@ -129,11 +151,11 @@ func (w *treeWatcher) ask(ctx context.Context) (sum batch) {
 		wg.Go(func() {
 			b, err := v.next(ctx)
 			if err != nil {
-				return // it goes away, which the set tells, or was never open
+				return // as in poll
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			sum.paths, sum.all = append(sum.paths, b.paths...), sum.all || b.all
+			sum.add(b)
 			stop()
 		})
 	}

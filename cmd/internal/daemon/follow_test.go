@@ -1,0 +1,116 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"bazil/ctlfs"
+)
+
+// TestSyncReturnsWhenFollowersKnow follows the changes of a volume, of all,
+// and of a file that nobody reads on.
+func TestSyncReturnsWhenFollowersKnow(t *testing.T) {
+	white, black := couple(t)
+	must(t, white, "peer storage allow black local", "peer volume allow black v")
+	must(t, black, "volume connect white v sharing=whites")
+	root := attach(t, black, "v").QID().Path
+	var told [2]atomic.Int64
+	for i, path := range []string{"ctl/changes", "ctl/volumes/v/changes"} {
+		f, err := open(t.Context(), attach(t, black, ""), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			p := make([]byte, 1<<16)
+			for {
+				n, err := f.Read1(t.Context(), p, 0)
+				if err != nil {
+					return
+				}
+				if paths, _, _ := ctlfs.ParseChanges(string(p[:n])); slices.Contains(paths, root) {
+					told[i].Add(1)
+				}
+			}
+		}()
+	}
+	for i := range int64(5) {
+		write(t, white, "v/file"+string(rune('a'+i)), "x")
+		begin := time.Now()
+		must(t, black, "sync v white")
+		if a, b := told[0].Load(), told[1].Load(); a <= i || b <= i {
+			t.Errorf("sync %d returned before all knew: %d, %d", i, a, b)
+		}
+		if took := time.Since(begin); took > settlePatience {
+			t.Errorf("it took %v", took)
+		}
+	}
+}
+
+func TestSettleDoesNotWaitForEver(t *testing.T) {
+	d := start(t, "")
+	must(t, d, "volume create v")
+	f, err := attach(t, d, "ctl").Walk(t.Context(), "volumes", "v", "changes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Open(t.Context(), syscall.O_RDONLY); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	d.followers.settle(ctx)
+	if err := f.Clunk(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	d.followers.settle(t.Context())
+	if took := time.Since(begin); took > settlePatience/2 {
+		t.Errorf("it waited %v for a closed file", took)
+	}
+}
+
+// fakeSource tells what it is given.
+type fakeSource chan batch
+
+func (s fakeSource) next(ctx context.Context) (batch, error) {
+	select {
+	case b := <-s:
+		return b, nil
+	case <-ctx.Done():
+		return batch{}, ctx.Err()
+	}
+}
+
+func (s fakeSource) poll(context.Context) (batch, error) {
+	select {
+	case b := <-s:
+		return b, nil
+	default:
+		return batch{}, nil
+	}
+}
+
+func TestAFlushedReadLosesNoChanges(t *testing.T) {
+	var set followers
+	s := make(fakeSource, 9)
+	f := set.add(s)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s <- batch{paths: []uint64{7}}
+	for range 3 {
+		if _, _, err := f.Next(ctx); err != context.Canceled {
+			t.Fatal(err)
+		}
+	}
+	if paths, all, err := f.Next(t.Context()); !slices.Equal(paths, []uint64{7}) || all || err != nil {
+		t.Errorf("got %d, %v, %v", paths, all, err)
+	}
+	go func() { set.settle(t.Context()) }()
+	if paths, all, err := f.Next(t.Context()); len(paths) != 0 || all || err != nil {
+		t.Errorf("a round of settling told %d, %v, %v", paths, all, err)
+	}
+}
