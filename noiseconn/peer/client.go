@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,11 +24,11 @@ type Client struct {
 	bulk    []*link // content; the first width of them are used
 	least   int     // of width
 
-	turn   atomic.Uint32 // counts questions to bulk
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	mu     sync.Mutex // guards closed, and wg.Go against Close
+	mu     sync.Mutex // guards all below, and wg.Go against Close
+	load   []int      // questions in flight of each of bulk
 	closed bool
 	wg     sync.WaitGroup // of fetches
 }
@@ -57,6 +56,7 @@ func New(dial Dialer, o Options) *Client {
 	for range max(o.Bulk, maxBulk) {
 		c.bulk = append(c.bulk, newLink(dial))
 	}
+	c.load = make([]int, len(c.bulk))
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -85,9 +85,25 @@ func (c *Client) spawn(fn func()) bool {
 	return !c.closed
 }
 
-// nextBulk returns the connections for content in turn.
-func (c *Client) nextBulk() *link {
-	return c.bulk[c.turn.Add(1)%uint32(c.width())]
+// takeBulk returns the connection for the next question for content: the first
+// that has little to do, so that few of them are made where few are needed.
+// The caller calls done when the question is answered.
+func (c *Client) takeBulk() (l *link, done func()) {
+	width := c.width()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	best := 0
+	for i := 1; i < width && c.load[best] >= perLink; i++ {
+		if c.load[i] < c.load[best] {
+			best = i
+		}
+	}
+	c.load[best]++
+	return c.bulk[best], func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.load[best]--
+	}
 }
 
 // width is how many connections carry content.

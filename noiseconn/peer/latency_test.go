@@ -81,12 +81,13 @@ func farClient(t testing.TB, s *served, delay time.Duration) *Client {
 	return c
 }
 
-// On a connection that is there, a question costs one round trip; a large
-// answer not many.
+// On a connection that is there, a question costs one round trip, and an
+// answer of some length not many. The delay is long enough for a busy machine
+// not to matter.
 func TestRoundTrips(t *testing.T) {
 	s := serve(t)
-	ids := s.put(t, 200, 100<<10)
-	const delay = 40 * time.Millisecond
+	ids := s.put(t, 60, 20<<10)
+	const delay = 100 * time.Millisecond
 	c := farClient(t, s, delay)
 	src := c.Volume("v")
 	trips := func(fn func() error) float64 {
@@ -102,17 +103,15 @@ func TestRoundTrips(t *testing.T) {
 	chunks := func() error {
 		return src.Chunks(soon(t), ids, func(int, []byte) error { return nil })
 	}
-	fetch := func() error { _, err := c.Storage(LocalStorage).Fetch(soon(t), ids[0]); return err }
-	first := trips(dirs)
-	second, fetched := trips(dirs), trips(func() error { fetch(); return fetch() })
-	cold, warm := trips(chunks), trips(chunks)
-	t.Logf("round trips: %.1f to connect and ask, %.1f to ask, %.1f to fetch with an open, %.1f and %.1f for %d chunks",
-		first, second, fetched, cold, warm, len(ids))
+	best := func(fn func() error) float64 { return min(trips(fn), trips(fn), trips(fn)) }
+	first, second := trips(dirs), best(dirs)
+	cold, warm := trips(chunks), best(chunks)
+	t.Logf("round trips: %.1f to connect and ask, %.1f to ask, %.1f and %.1f for %d chunks", first, second, cold, warm, len(ids))
 	if second > 1.9 {
 		t.Errorf("%.1f round trips for a question", second)
 	}
-	if warm > 12 {
-		t.Errorf("%.1f round trips for %d chunks of 100 KiB", warm, len(ids))
+	if warm > 4 {
+		t.Errorf("%.1f round trips for %d chunks of 20 KiB", warm, len(ids))
 	}
 }
 

@@ -78,13 +78,14 @@ func (l *link) working() (*session, error) {
 // install makes s the session, in the place of one that has ended.
 func (l *link) install(s *session) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.current != nil {
-		l.current.conn.Close()
-	}
+	old, closed := l.current, l.closed
 	l.current = s
-	if l.closed {
-		s.conn.Close()
+	l.mu.Unlock()
+	if old != nil {
+		old.close()
+	}
+	if closed {
+		s.close()
 		return errClosed
 	}
 	return nil
@@ -97,7 +98,7 @@ func (l *link) close() {
 	l.closed = true
 	l.mu.Unlock()
 	if s != nil {
-		s.conn.Close()
+		s.close()
 	}
 }
 
@@ -110,8 +111,32 @@ type session struct {
 	trip  time.Duration // a round trip took
 	parts *sync.Pool
 
-	mu   sync.Mutex         // guards idle
+	mu   sync.Mutex         // guards all below, and wg.Go against close
 	idle map[string][]*file // by name
+	over bool
+	wg   sync.WaitGroup // of what is done behind
+}
+
+// behind does what a question leaves to be done, while its caller goes on.
+func (s *session) behind(fn func()) {
+	s.mu.Lock()
+	over := s.over
+	if !over {
+		s.wg.Go(fn)
+	}
+	s.mu.Unlock()
+	if over {
+		fn()
+	}
+}
+
+// close ends the connection, and waits for what is done behind.
+func (s *session) close() {
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	s.conn.Close()
+	s.wg.Wait()
 }
 
 func newSession(ctx context.Context, dial Dialer) (*session, error) {

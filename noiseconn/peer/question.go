@@ -56,11 +56,18 @@ func (s *session) ask(ctx context.Context, q question, fn got) error {
 		err = a.records(fn)
 	}
 	if err != nil {
-		cancel() // reads behind the end are answered anyway
+		cancel()
+		a.close()
+		s.put(q.path, f)
+	} else {
+		// The reads behind the end are yet to be answered, with nothing. The
+		// file can be asked again meanwhile.
+		s.put(q.path, f)
+		s.behind(func() {
+			a.close()
+			cancel()
+		})
 	}
-	a.close()
-	cancel()
-	s.put(q.path, f)
 	if errors.Is(err, ErrLied) {
 		s.conn.Close()
 	}

@@ -54,7 +54,9 @@ func (s *Storage) Chunks(ctx context.Context, ids []store.ID, got func(i int, se
 	for first := 0; first < len(ids) && gctx.Err() == nil; first += step {
 		batch := ids[first:min(first+step, len(ids))]
 		g.Go(func() error {
-			return s.ask(gctx, s.client.nextBulk(), batch, func(i int, sealed []byte) error { return got(first+i, sealed) })
+			l, done := s.client.takeBulk()
+			defer done()
+			return s.ask(gctx, l, batch, func(i int, sealed []byte) error { return got(first+i, sealed) })
 		})
 	}
 	err := g.Wait()
