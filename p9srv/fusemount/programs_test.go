@@ -42,7 +42,12 @@ go build -o main . && ./main 2>&1 | grep works; go vet ./... && go test ./p | gr
 	{"sqlite", "sqlite3", 300, 10000, `
 for mode in delete wal; do
 	{ echo "pragma journal_mode=$mode; pragma synchronous=off; create table t(a integer primary key, b text);"
-	i=0; while [ $i -lt $N ]; do echo "insert into t values($i, 'row $i of a table');"; i=$((i + 1)); done; } | sqlite3 $mode.db > /dev/null
+	i=0; while [ $i -lt $N ]; do
+		[ $((i % 25)) = 0 ] && echo "begin;"
+		echo "insert into t values($i, 'row $i of a table');"
+		[ $((i % 25)) = 24 ] && echo "commit;"
+		i=$((i + 1))
+	done; } | sqlite3 $mode.db > /dev/null
 	sqlite3 $mode.db 'update t set b = b || b where a % 3 = 0; delete from t where a % 7 = 0; vacuum;'
 	test "$(sqlite3 $mode.db 'pragma integrity_check')" = ok
 	test "$(sqlite3 $mode.db 'select count(*) from t')" = $((N - (N + 6) / 7))
