@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"bazil/merge"
 	"bazil/store"
@@ -307,7 +308,7 @@ func TestCommitFails(t *testing.T) {
 	ok(t, v.Sync(ctx))
 	writeFile(t, v.Root(), "f", "y")
 	ok(t, v.db.Close())
-	if err := v.Sync(ctx); !errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+	if err := v.Sync(ctx); !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		t.Fatal(err)
 	}
 	if err := v.Close(); err == nil {

@@ -160,6 +160,10 @@ func (v *Volume) moveVersions(src, rec *record, in *inode, seen []merge.Dot, whi
 		}
 		seen = nil
 	}
+	if len(seen) > 0 { // a device node replaces what was there
+		v.spend()
+		rec.Entry = rec.Delete(seen)
+	}
 	if in != nil && in.pinned() {
 		in.seen = saw
 	}

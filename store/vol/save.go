@@ -3,6 +3,7 @@ package vol
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -19,21 +20,16 @@ func (v *Volume) save(g *group) error {
 		return strings.Compare(a.e.name, b.e.name)
 	})
 	return v.db.Update(func(tx *bbolt.Tx) error {
-		w := newWriter(tx)
+		w := writer{tx: tx}
 		for _, it := range g.items {
-			if err := w.name(it.e.dir.num, it.e.name, it.rec); err != nil {
-				return err
-			}
+			w.name(it.e.dir.num, it.e.name, it.rec)
 		}
 		for _, it := range g.places {
-			if err := w.dir(it); err != nil {
-				return err
-			}
+			w.place(it)
 		}
-		if err := w.wants(g); err != nil {
-			return err
-		}
-		return tx.Bucket(bucketMeta).Put(keyState, appendState(nil, &g.state))
+		w.wants(g)
+		w.meta = []change{{keyState, appendState(nil, &g.state)}}
+		return w.write()
 	})
 }
 
@@ -42,6 +38,9 @@ func (g *group) fill() {
 	bodies := make(map[string]Body, len(g.flushes))
 	for _, s := range g.flushes {
 		bodies[s.mark] = s.body
+	}
+	if len(bodies) == 0 {
+		return
 	}
 	for i := range g.items {
 		rec := g.items[i].rec
@@ -58,77 +57,104 @@ func (g *group) fill() {
 	}
 }
 
-// writer writes a group's records and what is derived from them.
+// change is a key to be put in a bucket, or deleted where value is nil.
+type change struct{ key, value []byte }
+
+// presence is the value of keys that need none.
+var presence = []byte{1}
+
+// writer gathers what a group changes, bucket by bucket: Bolt takes keys
+// quickly only in their order, and finds them more quickly before it has
+// taken any.
 type writer struct {
-	tx                                      *bbolt.Tx
-	names, inodes, loose, conflicts, places *bbolt.Bucket
+	tx                                                    *bbolt.Tx
+	meta, dirs, names, inodes, loose, conflicts, wantings []change
 }
 
-func newWriter(tx *bbolt.Tx) *writer {
-	return &writer{
-		tx:    tx,
-		names: tx.Bucket(bucketNames), inodes: tx.Bucket(bucketInodes), places: tx.Bucket(bucketDirs),
-		loose: tx.Bucket(bucketLoose), conflicts: tx.Bucket(bucketConflicts),
-	}
-}
-
-// name writes the record of a name and keeps the buckets right that lead to it.
-func (w *writer) name(dir uint64, name string, rec *record) error {
-	key := numKey(dir, name)
-	var oldIno uint64
-	stored := w.names.Get(key)
-	if stored != nil {
-		if h, err := decodeHead(stored); err == nil {
-			oldIno = h.ino
+// write writes it all.
+func (w *writer) write() error {
+	for _, b := range []struct {
+		name    []byte
+		changes []change
+	}{
+		{bucketDirs, w.dirs}, {bucketNames, w.names}, {bucketInodes, w.inodes}, {bucketLoose, w.loose},
+		{bucketConflicts, w.conflicts}, {bucketWanted, w.wantings}, {bucketMeta, w.meta},
+	} {
+		if err := writeBucket(w.tx.Bucket(b.name), b.changes); err != nil {
+			return fmt.Errorf("bucket %s: %w", b.name, err)
 		}
 	}
-	if err := w.moveIno(key, oldIno, rec); err != nil {
-		return err
-	}
-	if err := w.flag(w.loose, key, stored != nil, rec.loose()); err != nil {
-		return err
-	}
-	if err := w.flag(w.conflicts, key, stored != nil, !rec.empty() && rec.conflict()); err != nil {
-		return err
-	}
-	if rec.empty() {
-		if stored == nil {
-			return nil
-		}
-		return w.names.Delete(key)
-	}
-	return w.names.Put(key, appendRecord(make([]byte, 0, 256), rec))
+	return nil
 }
 
-// moveIno keeps the way from a number to its name right.
-func (w *writer) moveIno(key []byte, old uint64, rec *record) error {
-	var ino uint64
-	if !rec.empty() {
-		ino = rec.Ino
-	}
-	if old == ino {
-		return nil
-	}
-	if old != 0 && bytes.Equal(w.inodes.Get(numKey(old, "")), key) {
-		if err := w.inodes.Delete(numKey(old, "")); err != nil {
+// writeBucket makes the changes of a bucket. Of a key that is deleted and put
+// the value stays.
+func writeBucket(b *bbolt.Bucket, changes []change) error {
+	slices.SortFunc(changes, func(x, y change) int {
+		if c := bytes.Compare(x.key, y.key); c != 0 {
+			return c
+		}
+		return cmp.Compare(len(x.value), len(y.value))
+	})
+	for _, c := range changes {
+		var err error
+		if c.value == nil {
+			err = b.Delete(c.key)
+		} else {
+			err = b.Put(c.key, c.value)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if ino == 0 {
-		return nil
+	return nil
+}
+
+// name writes the record of a name and keeps right what leads to it.
+func (w *writer) name(dir uint64, name string, rec *record) {
+	key := numKey(dir, name)
+	stored := w.tx.Bucket(bucketNames).Get(key)
+	var oldIno, ino uint64
+	if h, err := decodeHead(stored); err == nil {
+		oldIno = h.ino
 	}
-	return w.inodes.Put(numKey(ino, ""), key)
+	if !rec.empty() {
+		ino = rec.Ino
+	}
+	w.moveIno(key, oldIno, ino)
+	w.loose = w.flag(bucketLoose, w.loose, key, stored != nil, rec.loose())
+	w.conflicts = w.flag(bucketConflicts, w.conflicts, key, stored != nil, !rec.empty() && rec.conflict())
+	switch {
+	case !rec.empty():
+		w.names = append(w.names, change{key, appendRecord(make([]byte, 0, 256), rec)})
+	case stored != nil:
+		w.names = append(w.names, change{key, nil})
+	}
+}
+
+// moveIno keeps the way from a number to its name right. A number that moved
+// is taken from one name and given to another, in either order.
+func (w *writer) moveIno(key []byte, old, ino uint64) {
+	if old == ino {
+		return
+	}
+	if old != 0 {
+		w.inodes = append(w.inodes, change{numKey(old, ""), nil})
+	}
+	if ino != 0 {
+		w.inodes = append(w.inodes, change{numKey(ino, ""), key})
+	}
 }
 
 // flag keeps a key in a bucket, or out of it. there says whether it may be in.
-func (w *writer) flag(b *bbolt.Bucket, key []byte, there, want bool) error {
+func (w *writer) flag(bucket []byte, changes []change, key []byte, there, want bool) []change {
 	switch {
 	case want:
-		return b.Put(key, nil)
-	case there && b.Get(key) != nil:
-		return b.Delete(key)
+		return append(changes, change{key, presence})
+	case there && w.tx.Bucket(bucket).Get(key) != nil:
+		return append(changes, change{key, nil})
 	}
-	return nil
+	return changes
 }
 
 // loose says whether something is remembered of r that may be forgotten one
@@ -137,10 +163,10 @@ func (r *record) loose() bool {
 	return !r.empty() && (len(r.Ctx) > 0 || r.Sub != 0 && !r.exists())
 }
 
-func (w *writer) dir(it dirItem) error {
-	key := numKey(it.d.num, "")
-	if it.gone {
-		return w.places.Delete(key)
+func (w *writer) place(it dirItem) {
+	c := change{key: numKey(it.d.num, "")}
+	if !it.gone {
+		c.value = appendDirRecord(nil, it.rec)
 	}
-	return w.places.Put(key, appendDirRecord(nil, it.rec))
+	w.dirs = append(w.dirs, c)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -87,19 +88,16 @@ func (r *record) has(v *merge.Version) bool {
 }
 
 // wants writes what a group has of wanted content.
-func (w *writer) wants(g *group) error {
-	b := w.tx.Bucket(bucketWanted)
+func (w *writer) wants(g *group) {
 	for i := range g.wants {
-		if err := b.Put(numKey(g.wants[i].seq, ""), appendWant(nil, &g.wants[i])); err != nil {
-			return err
+		if slices.Contains(g.fetched, g.wants[i].seq) {
+			continue
 		}
+		w.wantings = append(w.wantings, change{numKey(g.wants[i].seq, ""), appendWant(nil, &g.wants[i])})
 	}
 	for _, seq := range g.fetched {
-		if err := b.Delete(numKey(seq, "")); err != nil {
-			return err
-		}
+		w.wantings = append(w.wantings, change{numKey(seq, ""), nil})
 	}
-	return nil
 }
 
 // Wanted returns up to n files whose content came in and is not yet known to
