@@ -1,2 +1,65 @@
-// Package fusemount mounts a 9P tree through FUSE.
+// Package fusemount mounts a 9P2000.L tree through FUSE, for kernels that
+// have no v9fs and for users who are not root. What v9fs can do, it can do;
+// beyond that, a mount outlives its server.
+//
+// # Parts
+//
+//	mount, unmount   Mount and Mounted; what is wrong with a mount point, in words
+//	bridge           answers the kernel; one file per kind of request:
+//	                 names, attr, file, dir, xattr, lock
+//	op, signals      one request of the kernel, and what may cancel it
+//	link             one connection after the other
+//	inode, fid       the files that the kernel knows, and their fids
+//	handle           open files
+//	events           what changed at the server, told to the kernel
+//
+// # Inodes and fids
+//
+// The kernel's number of a file is ours and never used twice; the inode
+// number that users see is QID.Path. A file is known by its QID.Path and its
+// type, and by the place where it was seen last: a directory and a name. It
+// has one fid, unopened, for all requests; each open file has another. The
+// fids of files that nobody uses are kept up to a number, and walked to again
+// when needed, with the QID.Path compared: something else at the place is
+// ESTALE, upon which the kernel looks the path up again. Open files and files
+// without a name keep their fids.
+//
+// All of that works with the fids of the user who mounted; the kernel judges
+// permissions by the modes it sees (default_permissions). Only what creates
+// files attaches as the caller, so that they belong to the caller.
+//
+// # Lost connections
+//
+// Requests wait for a new connection, for Options.Patience at most since the
+// old one was lost. Before they go on, each open file is walked to, opened
+// again and given back its locks. A request whose answer was lost is sent
+// again if that does no harm, or if it can be told from the outcome that it
+// had been done: an entry that is to be removed is gone, one that is to be
+// made is there. A write that appends fails with EIO, as does one to a ctl
+// file: nobody knows whether it was done.
+//
+// # Interrupts
+//
+// A Tflush goes out when a signal ends the process that waits. Signals that
+// are caught do not disturb it, as with a disk, unless it reads a stream or
+// waits for a lock. See op.
+//
+// # Caches
+//
+// Without events the kernel keeps names and the attributes of files for no
+// time at all. It keeps pages from one open to the next if QID.Version is the
+// same, and while a file is open drops them when its size or time of change
+// is another. With events it keeps everything for minutes; see watcher for
+// how it is taken back. A file of QID.Version 0 is never cached: it is opened
+// for direct I/O, and a read of it asks until an answer is empty, as v9fs
+// does.
+//
+// The kernel's writeback cache stays off. With it the kernel takes its own
+// size and times of a file for the truth as long as it knows the file, so
+// that a change from another device would never be seen.
+//
+// # What there is not
+//
+// O_TMPFILE, the flags of renameat2, attributes outside user.*, holes made by
+// fallocate: 9P has no messages for them. Hard links are the server's affair.
 package fusemount
