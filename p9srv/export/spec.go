@@ -31,7 +31,7 @@ const DefaultMaxConns = 128
 func ParseSpec(name, dial string, words []string) (Spec, error) {
 	s := Spec{Name: name, Dial: dial}
 	if name == "" || strings.ContainsAny(name, "/\x00\n") || name == "." || name == ".." {
-		return s, fmt.Errorf("export %q: a name has no slash and is neither . nor ..", name)
+		return s, fmt.Errorf("export %q: such a name (empty, with a slash, a dot or two) cannot be had", name)
 	}
 	for _, w := range words {
 		if err := s.option(w); err != nil {

@@ -46,7 +46,7 @@ type Daemon struct {
 	syncs   syncs
 
 	followers followers
-	exports *export.Manager
+	exports   *export.Manager
 
 	listener *noiseconn.Listener
 	guests   guests
