@@ -57,13 +57,28 @@ func (n *volNode) openFile(ctx context.Context, flags uint32) (p9srv.File, error
 			return nil, err
 		}
 	}
-	return &volFile{Handle: h, appends: flags&syscall.O_APPEND != 0}, nil
+	return &volFile{Handle: h, n: n, writes: writes(flags), appends: flags&syscall.O_APPEND != 0}, nil
 }
 
 // volFile is an opened regular file. Reads and Close are the handle's own.
 type volFile struct {
 	*vol.Handle
+	n       *volNode // outlives it
+	writes  bool
 	appends bool
+}
+
+// SetAttr lets who opened the file for writing set its size, whatever the
+// file's mode has become, as ftruncate(2) does.
+func (f *volFile) SetAttr(ctx context.Context, s p9srv.SetAttr) error {
+	if !f.writes || s.Valid&^(p9srv.SetSize|p9srv.SetMTime|p9srv.SetCTime) != 0 {
+		return f.n.SetAttr(ctx, s)
+	}
+	a, err := f.n.n.Attr()
+	if err != nil {
+		return err
+	}
+	return f.n.n.SetAttr(ctx, f.n.setAttr(a, s))
 }
 
 func (f *volFile) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
