@@ -35,6 +35,19 @@ func (c *Chunks) Put(ctx context.Context, id ID, sealed []byte) (isNew bool, err
 	return true, nil
 }
 
+// appendCopy appends a chunk of this store again unless a copy that will last
+// is here by now.
+func (c *Chunks) appendCopy(ctx context.Context, id ID, sealed []byte) error {
+	if err := c.lockWriter(ctx); err != nil {
+		return err
+	}
+	defer c.unlockWriter()
+	if c.present(id) {
+		return nil
+	}
+	return c.append(ctx, record{id: id, length: uint32(len(sealed)), dataCRC: crc(sealed)}, sealed)
+}
+
 // append writes a record at the end of the active segment. The caller holds
 // writer.
 func (c *Chunks) append(ctx context.Context, r record, sealed []byte) error {
@@ -67,8 +80,31 @@ func (c *Chunks) appendTo(seg *segment, buf []byte, r record, sealed []byte) ([]
 	seg.size += r.size()
 	seg.chunks++
 	seg.bytes += int64(r.length)
+	seg.marked = false
 	delete(c.doubtful, r.id)
 	return buf, nil
+}
+
+// mark ends the active segment with a filler of no length that says that all
+// before it is on disk, which a Sync has just seen to. When the segment is
+// opened again, what does not verify is then known for damage and is not taken
+// for something that a crash left. The caller holds writer.
+func (c *Chunks) mark() error {
+	seg := c.active
+	if seg == nil {
+		return nil
+	}
+	c.mu.RLock()
+	r := record{filler: true, segment: seg.number, offset: uint32(seg.size), durable: uint32(seg.size)}
+	skip := seg.marked || seg.durable != seg.size
+	c.mu.RUnlock()
+	if skip {
+		return nil
+	}
+	if err := seg.write(r.append(nil), int64(r.offset)); err != nil {
+		return err
+	}
+	return seg.flush()
 }
 
 // errNotCut says that a failed write may have left something at the end.

@@ -22,9 +22,9 @@ const (
 // Chunks is the content store that all volumes of a data directory share:
 // sealed chunks by their IDs. It is safe for concurrent use.
 //
-// Locks are taken in this order: writer, indexing, mu, then those of handles
-// and the cache. None is held while a file is flushed, but writer and indexing
-// while one is read or written.
+// Locks are taken in this order: collecting, sealing, writer, indexing, mu,
+// then those of handles and the cache. Those before mu may be held while files
+// are read and written; only collecting and sealing while one waits for Sync.
 type Chunks struct {
 	files       files
 	dir         string // of the segments
@@ -47,9 +47,11 @@ type Chunks struct {
 	active *segment // guarded by writer; nil: none yet
 	buf    []byte   // guarded by writer: the record being written
 
-	lastSeg  atomic.Uint32 // the highest number ever given to a segment
-	indexing sync.Mutex    // held while tables are merged, rebuilt or replaced
-	lastTab  uint32        // guarded by indexing: the highest number of a table file
+	lastSeg    atomic.Uint32 // the highest number ever given to a segment
+	collecting chan struct{} // held by the one collection, scrub or the like
+	sealing    sync.Mutex    // held while segments get their footers
+	indexing   sync.Mutex    // held while tables are merged, rebuilt or replaced
+	lastTab    uint32        // guarded by indexing: the highest number of a table file
 
 	keep atomic.Pointer[keepSet] // what a running collection must not free; nil if none runs
 
@@ -243,14 +245,17 @@ func searchTables(dst []entry, tables []*table, id *ID, buf *[blockSize]byte) ([
 }
 
 // lockWriter waits for the right to append.
-func (c *Chunks) lockWriter(ctx context.Context) error {
+func (c *Chunks) lockWriter(ctx context.Context) error { return c.lock(ctx, c.writer) }
+
+// lock takes a lock that is a channel, unless ctx or the store ends before.
+func (c *Chunks) lock(ctx context.Context, ch chan struct{}) error {
 	select {
-	case c.writer <- struct{}{}:
+	case ch <- struct{}{}:
 		return nil
 	default:
 	}
 	select {
-	case c.writer <- struct{}{}:
+	case ch <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -271,6 +276,7 @@ func newChunks(fs files, dir string, o Options) *Chunks {
 		log:         o.Log,
 		toSeal:      make(chan struct{}, 1),
 		writer:      make(chan struct{}, 1),
+		collecting:  make(chan struct{}, 1),
 		sealSlots:   make(chan struct{}, maxUnsealedQueue),
 		segments:    map[uint32]*segment{},
 		damaged:     map[entry]bool{},
@@ -306,5 +312,8 @@ func (c *Chunks) close() error {
 	c.stop()
 	c.done.Wait()
 	c.writer <- struct{}{} // nobody appends any more
+	if full := c.mark(); err == nil && !isFull(full) {
+		err = full
+	}
 	return errors.Join(err, c.handles.closeAll())
 }

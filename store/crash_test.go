@@ -51,6 +51,7 @@ func newCrashRun(t *testing.T, seed uint64) *crashRun {
 // of calls is the same every time: footer writing is a step of the history.
 func openSim(fs files) (*Chunks, error) {
 	c := newChunks(fs, "d", Options{SegmentSize: crashSegment})
+	c.sealSlots = make(chan struct{}, 1000) // nobody frees them meanwhile
 	if err := c.load(); err != nil {
 		c.stop()
 		return nil, err
@@ -115,13 +116,15 @@ func (h *crashRun) step() {
 	case n < 96:
 		h.stepGet()
 	case n < 97:
-		h.fs.evict()
+		h.stepCollect()
 	case n < 98:
+		h.fs.evict()
+	case n < 99:
 		h.stepKill()
 	default:
 		h.stepCrash()
 	}
-	if len(h.c.sealSlots) == cap(h.c.sealSlots) {
+	if len(h.c.sealSlots) >= maxUnsealedQueue {
 		h.c.sealAll()
 	}
 }
@@ -163,8 +166,38 @@ func (h *crashRun) stepGet() {
 	}
 }
 
+// stepCollect drops some chunks and collects.
+func (h *crashRun) stepCollect() {
+	h.mu.Lock()
+	kept := map[ID]bool{}
+	drop := byte(h.r.IntN(8))
+	for id := range h.known {
+		if id[0]%8 != drop {
+			kept[id] = true
+		} else {
+			delete(h.acked, id)
+			delete(h.put, id)
+		}
+	}
+	h.mu.Unlock()
+	mark := func(_ context.Context, keep func(ID)) error {
+		for id := range kept {
+			keep(id)
+		}
+		return nil
+	}
+	_, err := h.c.Collect(context.Background(), mark, CollectOptions{MinDead: 0.01 + h.r.Float64()/2})
+	if err != nil && h.fs.fail == nil {
+		h.fail("collect: %v", err)
+	}
+}
+
 // stepKill ends the process, not the machine: what was written stays.
 func (h *crashRun) stepKill() {
+	if h.r.IntN(2) == 0 {
+		h.stepSync()
+		h.c.close()
+	}
 	halt(h.c)
 	if h.r.IntN(2) == 0 {
 		h.fs.evict()

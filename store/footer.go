@@ -38,6 +38,9 @@ func (c *Chunks) sealLoop() {
 			if err := c.mergeTables(c.ctx); err != nil && c.ctx.Err() == nil {
 				c.log.Error("cannot merge index tables", "err", err)
 			}
+			if err := c.refillReserve(); err != nil {
+				c.log.Error("cannot make the reserve", "err", err)
+			}
 		case <-c.ctx.Done():
 			return
 		}
@@ -45,8 +48,11 @@ func (c *Chunks) sealLoop() {
 }
 
 // sealAll tries to seal what is in the queue. What lacks space for its footer
-// stays in the queue for the next time.
+// stays in the queue for the next time. When it returns, everything queued
+// before has been tried.
 func (c *Chunks) sealAll() {
+	c.sealing.Lock()
+	defer c.sealing.Unlock()
 	c.mu.Lock()
 	jobs := c.sealQueue
 	c.sealQueue = nil
@@ -80,6 +86,9 @@ func (c *Chunks) seal(seg *segment) error {
 	if !c.isDurable(seg) {
 		return fmt.Errorf("segment %d: %w: left without a footer", seg.number, ErrFailed)
 	}
+	if seg.size == segmentHeaderSize {
+		return c.dropUnsealed(seg)
+	}
 	t, err := c.writeFooter(seg)
 	if err != nil {
 		return fmt.Errorf("footer of segment %d: %w", seg.number, err)
@@ -88,6 +97,14 @@ func (c *Chunks) seal(seg *segment) error {
 	defer c.mu.Unlock()
 	c.sealed(seg, t)
 	return nil
+}
+
+// dropUnsealed removes a segment that came to hold nothing.
+func (c *Chunks) dropUnsealed(seg *segment) error {
+	c.mu.Lock()
+	c.unsealed = slices.DeleteFunc(slices.Clone(c.unsealed), func(o *segment) bool { return o == seg })
+	c.mu.Unlock()
+	return c.removeSegment(seg)
 }
 
 // sealed replaces a segment's memory map by its table; the caller holds mu.

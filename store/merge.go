@@ -40,6 +40,9 @@ func (c *Chunks) mergeGroup() []*table {
 	byTier := map[int][]*table{}
 	lowest := -1
 	for _, t := range c.tables {
+		if t.run != 0 && c.mostlyGone(t) {
+			return []*table{t}
+		}
 		tier := t.tier()
 		byTier[tier] = append(byTier[tier], t)
 		if len(byTier[tier]) >= mergeFanIn && (lowest < 0 || tier < lowest) {
@@ -52,6 +55,21 @@ func (c *Chunks) mergeGroup() []*table {
 	return byTier[lowest]
 }
 
+// mostlyGone says that half of a table's entries or more are of removed
+// segments; the caller holds mu.
+func (c *Chunks) mostlyGone(t *table) bool {
+	var live uint64
+	gone := false
+	for _, cv := range t.covers {
+		if c.segments[cv.segment] != nil {
+			live += uint64(cv.chunks)
+		} else {
+			gone = true
+		}
+	}
+	return gone && live <= t.trail.entries/2
+}
+
 // tier is the table's size class: each is mergeFanIn times the one below, and
 // the lowest is that of segments with up to 4096 chunks.
 func (t *table) tier() int {
@@ -60,6 +78,10 @@ func (t *table) tier() int {
 
 // mergeInto writes one table for those of group and puts it in their place.
 func (c *Chunks) mergeInto(ctx context.Context, group []*table) error {
+	if c.allGone(group) {
+		c.swapTables(group, nil)
+		return c.removeTables(group)
+	}
 	merged, err := c.writeMerged(ctx, group)
 	var bad *badTable
 	if errors.As(err, &bad) {
@@ -70,6 +92,20 @@ func (c *Chunks) mergeInto(ctx context.Context, group []*table) error {
 	}
 	c.swapTables(group, []*table{merged})
 	return c.removeTables(group)
+}
+
+// allGone says that no segment of any of the tables is left.
+func (c *Chunks) allGone(group []*table) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, t := range group {
+		for _, cv := range t.covers {
+			if c.segments[cv.segment] != nil {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // swapTables replaces tables at one moment.

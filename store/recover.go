@@ -260,7 +260,7 @@ func fillGaps(f file, number uint32, found *scan) error {
 // take fills the memory map. Nothing counts as durable until the next flush.
 func (s *segment) take(found *scan) {
 	s.mem = make(map[ID]span, len(found.records))
-	s.size, s.durable = found.end, 0
+	s.size, s.durable, s.marked = found.end, 0, found.marked
 	for _, r := range found.records {
 		s.mem[r.id] = span{offset: r.offset, length: r.length}
 		s.bytes += int64(r.length)
@@ -332,6 +332,22 @@ func (c *Chunks) replaceTableLocked(t *table, cause error) error {
 	return errors.Join(errs...)
 }
 
+// remakeFooter has a segment whose footer is bad read, and given a new one.
+func (c *Chunks) remakeFooter(seg *segment, cause error) error {
+	c.log.Error("footer is damaged", "segment", seg.number, "err", cause)
+	for _, t := range c.tablesNow() {
+		if t.handle == seg.handle {
+			c.replaceTable(t, cause)
+			return nil
+		}
+	}
+	c.indexing.Lock()
+	defer c.indexing.Unlock()
+	_, err := c.reopen(seg, false)
+	c.kickSeal()
+	return err
+}
+
 // reopen opens a segment's footer, or makes the segment an unsealed one by
 // reading it if that is bad or not to be trusted.
 func (c *Chunks) reopen(seg *segment, trust bool) (*table, error) {
@@ -360,6 +376,9 @@ func (c *Chunks) reopen(seg *segment, trust bool) (*table, error) {
 func (c *Chunks) unseal(seg *segment, found *scan) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if seg.mem != nil {
+		return
+	}
 	seg.chunks, seg.bytes = 0, 0
 	seg.take(found)
 	found.durable = found.end

@@ -14,6 +14,7 @@ type scan struct {
 	bad     []gap    // what does not, between and before them
 	end     int64    // behind the last record that verifies
 	durable int64    // the segment was once known to be on disk up to here
+	marked  bool     // the last record is a mark, see Chunks.mark
 }
 
 // gap is a stretch of a segment that holds no record that verifies, with one
@@ -153,6 +154,7 @@ func (s *scanner) valid(off int64) (record, bool, error) {
 }
 
 func (s *scanner) accept(r record) {
+	s.out.marked = r.filler && r.length == 0
 	if !r.filler {
 		s.out.records = append(s.out.records, r)
 	}

@@ -24,6 +24,7 @@ type segment struct {
 	chunks  int64       // records
 	bytes   int64       // sealed bytes in them
 	mem     map[ID]span // where chunks are; nil once sealed
+	marked  bool        // the last record says that all before it is durable
 	failed  bool        // a flush failed: nothing is appended any more, and no footer written
 	dying   bool        // collection is emptying it: nothing may come to depend on it
 }

@@ -1,0 +1,352 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Fault is one thing that is wrong in a data directory.
+type Fault struct {
+	Path   string // the file
+	Offset int64  // where in it, if that can be told; else -1
+	Err    error  // what; it wraps ErrDamaged, ErrVersion or an error of the file system
+}
+
+// String tells it in one line.
+func (f Fault) String() string {
+	if f.Offset < 0 {
+		return fmt.Sprintf("%s: %v", f.Path, f.Err)
+	}
+	return fmt.Sprintf("%s at %d: %v", f.Path, f.Offset, f.Err)
+}
+
+// CheckOptions are how a check works. The zero value works.
+type CheckOptions struct {
+	BytesPerSecond int64                  // bound on reading; none if 0
+	Progress       func(path string)      // called with each file before it is read; may be nil
+	Fault          func(Fault)            // called with each fault as it is found; may be nil
+	Passphrase     func() ([]byte, error) // as in Options
+}
+
+// Check reads all of a data directory that no server has open and reports
+// what is wrong with it; it changes nothing. The error says that the check
+// itself could not be done.
+func Check(ctx context.Context, dir string, o CheckOptions) ([]Fault, error) {
+	k := &checker{dir: dir, o: o, fs: osFiles{}, pace: pace{perSecond: o.BytesPerSecond}}
+	if err := k.run(ctx); err != nil {
+		return k.faults, fmt.Errorf("check data directory %s: %w", dir, err)
+	}
+	return k.faults, nil
+}
+
+// checker is one run of Check.
+type checker struct {
+	dir      string
+	o        CheckOptions
+	fs       files
+	pace     pace
+	handles  handles
+	faults   []Fault
+	segments map[uint32]checkedSegment
+}
+
+// checkedSegment is what a segment was found to hold.
+type checkedSegment struct {
+	records []checkedRecord // by offset
+	sealed  bool            // with a good footer
+}
+
+// checkedRecord is what is remembered of a record, of which there are many.
+type checkedRecord struct {
+	prefix         uint64 // of the ID
+	offset, length uint32
+}
+
+// has says whether the record that an entry tells of was found.
+func (s checkedSegment) has(e entry) bool {
+	want := checkedRecord{e.id.prefix(), e.offset, e.length}
+	i, ok := slices.BinarySearchFunc(s.records, e.offset, func(r checkedRecord, off uint32) int {
+		return cmp.Compare(r.offset, off)
+	})
+	return ok && s.records[i] == want
+}
+
+func (k *checker) run(ctx context.Context) error {
+	if err := checkFormat(k.dir); err != nil {
+		return err
+	}
+	lock, err := takeLock(k.dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	k.handles = handles{files: k.fs, max: maxOpenFiles}
+	defer k.handles.closeAll()
+	if err := checkModes(k.dir); err != nil {
+		k.fault(k.dir, -1, err)
+	}
+	if _, err := readSecrets(k.dir, k.o.Passphrase); err != nil && !errors.Is(err, ErrPassphrase) {
+		k.fault(filepath.Join(k.dir, keyFile), -1, err)
+	}
+	k.config()
+	if err := k.allSegments(ctx); err != nil {
+		return err
+	}
+	return k.allTables(ctx)
+}
+
+func (k *checker) fault(path string, off int64, err error) {
+	f := Fault{path, off, err}
+	k.faults = append(k.faults, f)
+	if k.o.Fault != nil {
+		k.o.Fault(f)
+	}
+}
+
+func (k *checker) progress(path string) {
+	if k.o.Progress != nil {
+		k.o.Progress(path)
+	}
+}
+
+// config has Bolt check its own structure.
+func (k *checker) config() {
+	path := filepath.Join(k.dir, configFile)
+	k.progress(path)
+	db, err := bolt.Open(path, fileMode, &bolt.Options{ReadOnly: true, PreLoadFreelist: true})
+	if err != nil {
+		k.fault(path, -1, err)
+		return
+	}
+	defer db.Close()
+	err = db.View(func(tx *bolt.Tx) error {
+		for err := range tx.Check() {
+			k.fault(path, -1, fmt.Errorf("%w: %w", ErrDamaged, err))
+		}
+		return nil
+	})
+	if err != nil {
+		k.fault(path, -1, err)
+	}
+}
+
+func (k *checker) allSegments(ctx context.Context) error {
+	k.segments = map[uint32]checkedSegment{}
+	dir := filepath.Join(k.dir, chunksDir)
+	names, err := k.fs.list(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		n, ok := parseName(name, ".seg")
+		if !ok {
+			if name != reserveFile {
+				k.fault(path, -1, errors.New("file does not belong here"))
+			}
+			continue
+		}
+		k.progress(path)
+		if err := k.segment(ctx, n, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// segment checks one segment file: records, chunks, footer.
+func (k *checker) segment(ctx context.Context, n uint32, path string) error {
+	h := k.handles.add(path, nil)
+	f, err := h.acquire()
+	if err != nil {
+		k.fault(path, -1, err)
+		return nil
+	}
+	defer h.release()
+	size, err := f.Size()
+	if err != nil {
+		k.fault(path, -1, err)
+		return nil
+	}
+	footer, end := k.footer(h, path, n, size)
+	found, err := scanSegment(f, n, min(end, math.MaxUint32))
+	if err != nil {
+		k.fault(path, -1, err)
+		return nil
+	}
+	k.gaps(path, found, footer != nil)
+	s := checkedSegment{sealed: footer != nil}
+	for _, r := range found.records {
+		s.records = append(s.records, checkedRecord{r.id.prefix(), r.offset, r.length})
+		if err := k.chunk(ctx, f, path, r); err != nil {
+			return err
+		}
+	}
+	k.segments[n] = s
+	k.compare(path, footer, s)
+	return nil
+}
+
+// footer opens the segment's table and returns it with the end of the
+// records; nil and the end of the file if there is none.
+func (k *checker) footer(h *handle, path string, n uint32, size int64) (*table, int64) {
+	seg := &segment{number: n, handle: h}
+	t, err := openFooter(seg)
+	if err == nil {
+		return t, seg.size
+	}
+	if k.endsInTable(h, size) || errors.Is(err, ErrVersion) {
+		k.fault(path, -1, fmt.Errorf("footer: %w", err))
+	}
+	return nil, size
+}
+
+// endsInTable says whether something like a table ends the file: an unsealed
+// segment has none, which is no fault.
+func (k *checker) endsInTable(h *handle, size int64) bool {
+	tail := make([]byte, min(size, 2*blockSize))
+	return h.readAt(tail, size-int64(len(tail))) == nil && bytes.Contains(tail, tableMagic[:])
+}
+
+// gaps reports what does not verify between records.
+func (k *checker) gaps(path string, found *scan, sealed bool) {
+	if found.header != nil {
+		k.fault(path, 0, found.header)
+	}
+	for _, g := range found.bad {
+		if !sealed && !found.damage(g) {
+			continue // what a crash left
+		}
+		err := fmt.Errorf("%w: %d bytes do not verify", ErrDamaged, g.length)
+		if g.known {
+			err = fmt.Errorf("chunk %v: %w: record does not verify", g.record.id, ErrDamaged)
+		}
+		k.fault(path, g.offset, err)
+	}
+}
+
+// chunk checks a record's bytes against the ID.
+func (k *checker) chunk(ctx context.Context, f file, path string, r record) error {
+	if err := k.pace.wait(ctx, int64(r.length)); err != nil {
+		return err
+	}
+	sealed := make([]byte, r.length)
+	err := readFull(f, sealed, int64(r.offset)+recordHeaderSize)
+	if err == nil {
+		err = VerifyID(r.id, sealed)
+	}
+	if err != nil {
+		k.fault(path, int64(r.offset), err)
+	}
+	return nil
+}
+
+// compare holds a footer against the records.
+func (k *checker) compare(path string, footer *table, s checkedSegment) {
+	if footer == nil {
+		return
+	}
+	listed := map[uint64]bool{}
+	err := footer.each(func(e entry) bool {
+		listed[e.id.prefix()] = true
+		if !s.has(e) {
+			k.fault(path, int64(e.offset), fmt.Errorf("chunk %v: %w: the footer lists it, no record there verifies", e.id, ErrDamaged))
+		}
+		return true
+	})
+	if err != nil {
+		k.fault(path, -1, err)
+	}
+	for _, r := range s.records {
+		if !listed[r.prefix] {
+			k.fault(path, int64(r.offset), fmt.Errorf("footer %w: it does not list the chunk here", ErrDamaged))
+		}
+	}
+}
+
+func (k *checker) allTables(ctx context.Context) error {
+	dir := filepath.Join(k.dir, indexDir)
+	names, err := k.fs.list(dir)
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if n, ok := parseName(name, ".tab"); ok {
+			k.progress(path)
+			k.table(path, n)
+		} else if _, ok := parseName(name, ".tab"+newSuffix); !ok {
+			k.fault(path, -1, errors.New("file does not belong here"))
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table checks a merged table, and that its entries lead to records.
+func (k *checker) table(path string, n uint32) {
+	t, err := openTable(k.handles.add(path, nil), n)
+	if err == nil {
+		err = t.verify()
+	}
+	if err != nil {
+		k.fault(path, -1, err)
+		return
+	}
+	err = t.each(func(e entry) bool {
+		if s := k.segments[e.segment]; s.sealed && !s.has(e) {
+			k.fault(path, -1, fmt.Errorf("chunk %v: %w: listed in segment %d at %d, where no record verifies", e.id, ErrDamaged, e.segment, e.offset))
+		}
+		return true
+	})
+	if err != nil {
+		k.fault(path, -1, err)
+	}
+}
+
+// Reindex makes the index of a data directory that no server has open anew
+// from its segments. Progress, which may be nil, is told what is being done.
+func Reindex(ctx context.Context, dir string, o Options, progress func(step string)) error {
+	if err := reindex(ctx, dir, o, progress); err != nil {
+		return fmt.Errorf("reindex data directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+func reindex(ctx context.Context, dir string, o Options, progress func(step string)) error {
+	if progress == nil {
+		progress = func(string) {}
+	}
+	if err := checkFormat(dir); err != nil {
+		return err
+	}
+	lock, err := takeLock(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	progress("removing the old index")
+	if err := os.RemoveAll(filepath.Join(dir, indexDir)); err != nil {
+		return err
+	}
+	progress("reading segments")
+	c, err := openChunks(osFiles{}, dir, o)
+	if err != nil {
+		return err
+	}
+	progress("writing the new index")
+	c.sealAll()
+	return errors.Join(c.mergeTables(ctx), c.close())
+}
