@@ -60,5 +60,5 @@ func decodeDirRecord(b []byte) (*dirRecord, error) {
 
 // contexts are those of the directory, in the order they are stored.
 func (r *dirRecord) contexts() []*merge.Context {
-	return []*merge.Context{&r.Ctx, &r.Max, &r.Gone}
+	return []*merge.Context{&r.Ctx, &r.Max, &r.Gone, &r.Whole}
 }

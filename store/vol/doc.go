@@ -1,3 +1,133 @@
-// Package vol is a volume: a tree of directories and files that one device
-// holds, made durable in commit groups.
+// Package vol is a volume: a tree of files that one device holds, durable in
+// commit groups and joined with what other devices have of the same volume.
+//
+// # Places, names, numbers
+//
+// A directory's place is its parent's place and its name: a dir, numbered
+// from 1, the root. Places never move; what is remembered for merging
+// (merge.Dir) belongs to them. A name in a place is an entry with a record:
+// the versions that package merge joins, and what counts on this device only.
+// An inode is what a name shows, a file or a directory, with a number that
+// stays when it is renamed; renaming a directory gives all names in it new
+// places, and all inodes keep their numbers. The root directory's own record
+// is that of the name "" in itself.
+//
+// A name shows a directory if it has a version of that kind or if anything
+// exists in its place (record.Implied); else the version that it showed
+// before, or the newest. A device node is no version: it is this replica's
+// alone and hides the versions of its name.
+//
+// # Memory and Bolt
+//
+// Memory is the truth and Bolt makes it durable. An operation changes records
+// in memory under Volume.mu and is done; each changed entry and directory is
+// noted once in the present group. Records are replaced, never changed. Names
+// that are not in memory are as Bolt has them; those that are dirty or in use
+// stay in memory, others leave it by a clock when there are too many.
+//
+// The committer closes the group: under Volume.mu it freezes the contents of
+// the files in it and takes the records, so that the group is of one moment
+// in all files and directories. Then, without the lock, it flushes the files'
+// contents to chunks, makes the chunks durable, and writes everything in one
+// Bolt transaction. This happens every Options.CommitInterval, when somebody
+// waits in Sync, and when memory is short: then writers wait for it. All who
+// wait share a group. A crash leaves the last group that was written: what the
+// tree was at some moment, after the last Sync that returned.
+//
+// An error goes to all who wait for the group, everything in it becomes part
+// of the next one, and nothing is lost while the volume is open. A file that
+// alone cannot be flushed, as when a chunk that it continues is damaged, does
+// not stop the others: its name goes into the group with the bytes it had,
+// its error to those who wait for it or for the whole volume.
+//
+// The body of a file that has been written is not known before the flush. In
+// memory its version has a mark for content, a zero byte and eight random
+// ones, which no Body begins with; the committer puts the body in its place.
+//
+// # Changes and peers
+//
+// The changes of one group share a dot, the group's number of this replica;
+// two versions of one name take two. The number is durable with the group, and
+// peers see only what is durable (DirState). Apply joins a peer's directory
+// under Volume.mu. What comes in is part of the name at once; a name that is
+// open for writing, or has bytes not durable yet, goes on showing what its
+// writer saw (inode.pinned, inode.held). A writer's version supersedes just
+// that (inode.seen).
+//
+// # Locks
+//
+// In the order in which they are taken:
+//
+//	content.flushing, content.writing   held during I/O, one file's
+//	Volume.mu                           the namespace, held for moments
+//	content.mu, dirtyBudget.mu          held for moments
+//
+// Bolt read transactions may begin under Volume.mu. A Bolt write transaction
+// never does, and nothing in one takes Volume.mu. A Handle's reads and writes
+// do not take Volume.mu while they move bytes.
+//
+// # Layout
+//
+// A volume is one Bolt file. Numbers in keys are 8 bytes, big-endian; DIR is
+// the number of a place, INO that of an inode.
+//
+//	meta       format      4 bytes, big-endian: 1
+//	           volume      16 bytes: the volume's ID
+//	           file        16 bytes: device and inode number of the file itself;
+//	                       where they differ the file is a copy, and takes a new replica ID
+//	           state       below
+//	dirs       DIR         directory record
+//	names      DIR NAME    record
+//	inodes     INO         DIR NAME, for each record with a number
+//	loose      DIR NAME    01, for names of which something may be forgotten one day
+//	conflicts  DIR NAME    01, for names whose versions differ
+//	wanted     number      content that came in from a peer and may not be here
+//	snapshots  NAME        snapshot record
+//
+// inodes, loose and conflicts follow from names. Bolt's own checksums and
+// page copies recover the file after a crash; a record that does not decode
+// fails what needs it with EIO, and nothing else.
+//
+// In values, u is an unsigned varint and s a signed one of encoding/binary,
+// bytes are a u for their number and themselves, a time is an s, the
+// difference in nanoseconds from the record's time, list is a u for the number
+// and the elements. Replicas are written once: table is a list of 8-byte IDs,
+// a dot is a u, 0 for none or one more than the place in the table, and unless
+// it is 0 a u for the number; dots are a list of them, so is a context; a
+// stamp is a time and a dot.
+//
+//	state             1 byte    version, 1
+//	                  8 bytes   replica ID, big-endian
+//	                  u u u u u last numbers given: own change, INO, DIR, change of anything, wanted
+//	                  s s s s   figures: files, directories, bytes, conflicts
+//
+//	record            1 byte    version, 1
+//	                  1 byte    flags: 1 implied, 2 device, 4 block device, 8 conflict
+//	                  1 byte    kind shown, 0 for nothing
+//	                  u u       INO, number of its last change
+//	                  u         DIR of the place at this name, 0 for none
+//	                  table
+//	                  dot       of the version shown
+//	                  u         device number
+//	                  8 bytes   the record's time: of the last change of status
+//	                  time x3   of access, modification (directories, devices), birth
+//	                  dots      context
+//	                  list      versions: dots, 1 byte kind, bytes content, s size, time, stamp
+//	                  list      settings
+//	                  setting   of the device, if it is one
+//
+//	setting           stamp, dots, u mode, u owner, u group, list of bytes name, bytes value
+//
+//	directory record  1 byte    version, 1
+//	                  u         DIR of the parent, 0 for the root
+//	                  bytes     name
+//	                  u u u     names that exist, directories among them, names with a record
+//	                  table
+//	                  dots x4   Ctx, Max, Gone, Whole of merge.Dir
+//
+//	wanted            1 byte    version, 1
+//	                  u u bytes INO, DIR and name that it came in at
+//	                  bytes     body
+//
+// The content of a file's version is a Body, drawn there.
 package vol

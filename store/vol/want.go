@@ -16,9 +16,9 @@ import (
 // want is content that came in from a peer and whose chunks may not be here.
 type want struct {
 	seq  uint64
+	ino  uint64 // what the name showed then: it leads to where that is now
 	dir  uint64 // of the name it came in at
 	name string
-	dot  merge.Dot // of the version
 	body Body
 }
 
@@ -36,11 +36,9 @@ const wantVersion = 1
 func appendWant(b []byte, w *want) []byte {
 	e := encoder{b: b}
 	e.byte(wantVersion)
+	e.uint(w.ino)
 	e.uint(w.dir)
 	e.string(w.name)
-	e.name(w.dot)
-	e.table()
-	e.dot(w.dot)
 	e.string(string(w.body))
 	return e.b
 }
@@ -50,9 +48,7 @@ func decodeWant(seq uint64, b []byte) (want, error) {
 	if v := d.byte(); v != wantVersion && d.err == nil {
 		return want{}, fmt.Errorf("wanted content of version %d, want %d", v, wantVersion)
 	}
-	w := want{seq: seq, dir: d.uint(), name: d.string()}
-	d.table()
-	w.dot, w.body = d.dot(), Body(d.string())
+	w := want{seq: seq, ino: d.uint(), dir: d.uint(), name: d.string(), body: Body(d.string())}
 	return w, d.end()
 }
 
@@ -65,7 +61,7 @@ func (v *Volume) addWants(e *entry, old *record) {
 			continue
 		}
 		v.state.want++
-		v.now.wants = append(v.now.wants, want{v.state.want, e.dir.num, e.name, ver.Dots[0], body})
+		v.now.wants = append(v.now.wants, want{v.state.want, e.rec.Ino, e.dir.num, e.name, body})
 	}
 }
 
@@ -180,28 +176,44 @@ func (v *Volume) rawWants(after uint64, n int) (ws []want, err error) {
 
 // checkWant returns w for the outside, nil where its version is gone.
 func (v *Volume) checkWant(w *want) (*Want, error) {
-	d, err := v.dirByNumber(w.dir)
-	if err == nil {
-		var e *entry
-		if e, err = v.find(d, w.name); err == nil {
+	for _, find := range []func(*want) (*entry, error){v.wantByNumber, v.wantByName} {
+		e, err := find(w)
+		if err != nil && !errors.Is(err, syscall.ESTALE) {
+			return nil, err
+		}
+		if err == nil {
 			if out := e.want(w); out != nil {
 				return out, nil
 			}
 		}
 	}
-	if err != nil && !isStale(err) {
-		return nil, err
-	}
 	v.now.fetched = append(v.now.fetched, w.seq)
 	return nil, nil
 }
 
+func (v *Volume) wantByNumber(w *want) (*entry, error) {
+	in, err := v.inodeByNumber(w.ino)
+	if err != nil {
+		return nil, err
+	}
+	return in.at, nil
+}
+
+func (v *Volume) wantByName(w *want) (*entry, error) {
+	d, err := v.dirByNumber(w.dir)
+	if err != nil {
+		return nil, err
+	}
+	return v.find(d, w.name)
+}
+
+// want is w for the outside if e has it.
 func (e *entry) want(w *want) *Want {
-	if e.rec == nil {
+	if e.rec == nil || e.dir == nil {
 		return nil
 	}
 	for i := range e.rec.Versions {
-		if ver := &e.rec.Versions[i]; ver.Holds(w.dot) && ver.Content == string(w.body) {
+		if e.rec.Versions[i].Content == string(w.body) {
 			out := &Want{Seq: w.seq, Path: e.path(), Size: w.body.Size(), body: w.body}
 			if e.rec.shown() == i {
 				out.Ino = e.rec.Ino
@@ -231,6 +243,3 @@ func (v *Volume) Fetched(ctx context.Context, seqs ...uint64) error {
 	v.now.fetched = append(v.now.fetched, seqs...)
 	return nil
 }
-
-// isStale says whether an error says that a number stands for nothing.
-func isStale(err error) bool { return errors.Is(err, syscall.ESTALE) }

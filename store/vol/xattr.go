@@ -78,6 +78,9 @@ func (n *Node) SetXattr(ctx context.Context, name string, value []byte, flags ui
 		if !there && flags&XattrReplace != 0 {
 			return syscall.ENODATA
 		}
+		if !there && len(xs) >= merge.MaxXattrs {
+			return syscall.ENOSPC
+		}
 		xs[name] = append([]byte{}, value...)
 		total := 0
 		for k, x := range xs {

@@ -1,0 +1,83 @@
+package vol
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"bazil/merge"
+)
+
+// Finish says that everything in a directory and below it, 0 standing for the
+// root, was applied from a peer's that has view theirs.
+func (v *Volume) Finish(ctx context.Context, local uint64, theirs merge.View) error {
+	if err := v.begin(ctx); err != nil {
+		return err
+	}
+	defer v.unlock()
+	d, err := v.dirByNumber(local)
+	if err != nil {
+		return err
+	}
+	above := merge.View{Ctx: merge.Context{v.state.dot()}}
+	if p := d.parent(); p != nil {
+		above = p.view(v.state.dot())
+	}
+	v.learned(d, d.Finish(theirs).Trim(above), theirs)
+	return v.sweep(d)
+}
+
+// sweep forgets what need not be remembered in a directory.
+func (v *Volume) sweep(d *dir) error {
+	names, err := v.looseNames(d)
+	if err != nil {
+		return err
+	}
+	ctx := d.view(v.state.dot()).Ctx
+	for _, name := range names {
+		e, err := v.find(d, name)
+		if err != nil {
+			return err
+		}
+		if e.rec == nil {
+			continue
+		}
+		if left := e.rec.Ctx.Without(ctx); len(left) < len(e.rec.Ctx) {
+			rec := e.rec.clone()
+			rec.Ctx = left
+			v.set(e, rec)
+		}
+		if e.rec.exists() {
+			continue
+		}
+		if _, err := v.subdir(e); err != nil {
+			return err
+		}
+		v.forget(e)
+	}
+	return nil
+}
+
+// looseNames are the names of d of which something may be forgotten.
+func (v *Volume) looseNames(d *dir) (names []string, err error) {
+	prefix := numKey(d.num, "")
+	err = v.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketLoose).Cursor()
+		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+			names = append(names, string(k[len(prefix):]))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, v.damage(err)
+	}
+	for name, e := range d.children {
+		if v.dirty(e.gen) && e.rec.loose() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
