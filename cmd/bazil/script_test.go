@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -81,6 +83,37 @@ type spawned struct{}
 type child struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when all its output was read
+
+	mu   sync.Mutex // guards said
+	said []string
+}
+
+// read takes in the child's output, and gives what pattern's last group
+// matched first.
+func (c *child) read(out io.Reader, pattern *regexp.Regexp, found chan<- string) {
+	defer close(c.done)
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		c.mu.Lock()
+		c.said = append(c.said, lines.Text())
+		c.mu.Unlock()
+		if m := pattern.FindStringSubmatch(lines.Text()); m != nil {
+			select {
+			case found <- m[len(m)-1]:
+			default:
+			}
+		}
+	}
+}
+
+// log logs what the child has said since the last time. A script's log is its
+// own goroutine's.
+func (c *child) log(ts *testscript.TestScript, name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, line := range c.said {
+		ts.Logf("[%s] %s", name, line)
+	}
+	c.said = nil
 }
 
 func spawn(ts *testscript.TestScript, neg bool, args []string) {
@@ -103,18 +136,8 @@ func spawn(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Value(spawned{}).(map[string]*child)[args[0]] = c
 	ts.Defer(func() { cmd.Process.Kill(); <-c.done; cmd.Wait() })
 	found := make(chan string, 1)
-	go func() {
-		defer close(c.done)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			ts.Logf("[%s] %s", args[0], lines.Text())
-			if m := pattern.FindStringSubmatch(lines.Text()); m != nil {
-				select {
-				case found <- m[len(m)-1]:
-				default:
-				}
-			}
-		}
-	}()
+	go c.read(out, pattern, found)
+	defer c.log(ts, args[0])
 	select {
 	case got := <-found:
 		ts.Setenv(args[0], got)
@@ -133,6 +156,7 @@ func finish(ts *testscript.TestScript, neg bool, args []string) {
 	if c == nil {
 		ts.Fatalf("%s was not spawned", args[0])
 	}
+	defer c.log(ts, args[0])
 	ts.Check(c.cmd.Process.Signal(unix.SignalNum("SIG" + args[1])))
 	select {
 	case <-c.done:

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -76,7 +77,7 @@ func (s *transcript) command(sh *prompt, command string) {
 	fmt.Fprintf(sh.in, "%s\necho '%s'$?\n", command, mark)
 	line, ok := sh.wait(regexp.MustCompile("^" + mark + `\d+$`))
 	if !ok || line[0] != mark+"0" {
-		s.ts.Fatalf("%s$ %s\n%s: %q", sh.name, command, "failed, or did not end", line)
+		s.ts.Fatalf("%s$ %s\nfailed, or did not end; it said %q", sh.name, command, sh.said())
 	}
 }
 
@@ -91,7 +92,7 @@ func (s *transcript) expect(sh *prompt, line string) {
 	pattern = strings.Replace(pattern, `\[::\]`, `(?:\[::\]|0\.0\.0\.0)`, 1)
 	m, ok := sh.wait(regexp.MustCompile("^" + pattern + "$"))
 	if !ok {
-		s.ts.Fatalf("%s did not say %q", sh.name, line)
+		s.ts.Fatalf("%s did not say %q, but %q", sh.name, line, sh.said())
 	}
 	for i, name := range names {
 		s.names[name] = m[i+1]
@@ -138,14 +139,13 @@ func startShell(ts *testscript.TestScript, name string) (*prompt, error) {
 	sh := &prompt{name: name, cmd: cmd, in: in, more: make(chan struct{})}
 	err = cmd.Start()
 	w.Close()
-	go sh.read(ts, r)
+	go sh.read(r)
 	return sh, err
 }
 
-func (sh *prompt) read(ts *testscript.TestScript, r *os.File) {
+func (sh *prompt) read(r *os.File) {
 	defer r.Close()
 	for lines := bufio.NewScanner(r); lines.Scan(); {
-		ts.Logf("[%s] %s", sh.name, lines.Text())
 		sh.say(func() { sh.lines = append(sh.lines, lines.Text()) })
 	}
 	sh.say(func() { sh.over = true })
@@ -158,6 +158,13 @@ func (sh *prompt) say(change func()) {
 	change()
 	close(sh.more)
 	sh.more = make(chan struct{})
+}
+
+// said is what the shell said since its last command.
+func (sh *prompt) said() []string {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return slices.Clone(sh.lines)
 }
 
 func (sh *prompt) forget() {
