@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-var crashPoints = flag.Int("crashpoints", 2000, "crash points to try, at least")
+var crashPoints = flag.Int("crashpoints", 1200, "crash points to try, at least")
 var crashSeed = flag.Uint64("crashseed", 1, "first seed of the crash histories")
 
 // crashRun plays a random history on a store whose file system can crash, and
@@ -375,7 +375,7 @@ func TestFaults(t *testing.T) {
 		"all may fail":  {"write": syscall.EIO, "sync": syscall.EIO, "syncDir": syscall.EIO, "truncate": syscall.EIO, "create": syscall.ENOSPC, "rename": syscall.EIO, "remove": syscall.EIO},
 		"no truncation": {"truncate": syscall.EIO, "write": syscall.ENOSPC},
 	} {
-		bad := crashHistories(t, *crashPoints/4, 100, func(h *crashRun) {
+		bad := crashHistories(t, *crashPoints/8, 100, func(h *crashRun) {
 			h.every = 3
 			r := rand.New(rand.NewPCG(h.seed, 99))
 			h.fs.fail = func(call, path string) error {

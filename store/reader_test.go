@@ -43,16 +43,16 @@ func seal(t testing.TB, s *Sealer, typ ChunkType, plain []byte) (Pointer, []byte
 }
 
 func TestReaderReads(t *testing.T) {
-	s := mustOpen(t, newDir(t), Options{CacheBytes: 6 << 20})
+	s := mustOpen(t, newDir(t), Options{CacheBytes: 1 << 20})
 	defer mustClose(t, s)
 	ctx, sealer := context.Background(), NewSealer(testKey())
 	r := s.Chunks().NewReader(sealer, nil)
 	var ps []Pointer
 	var plains [][]byte
-	for i := range 40 {
-		plain := noise(i*20_000, byte(i))
+	for i := range 24 {
+		plain := noise(i*12_000, byte(i))
 		if i%2 == 1 {
-			plain = prose(i*20_000, uint64(i))
+			plain = prose(i*12_000, uint64(i))
 		}
 		p, sealed := seal(t, sealer, ChunkData, plain)
 		mustPut(t, s.Chunks(), chunk{p.ID, sealed})
@@ -65,7 +65,7 @@ func TestReaderReads(t *testing.T) {
 				t.Fatalf("chunk %d: %v", i, err)
 			}
 		}
-		if n := s.Chunks().Stats().Cached; n <= 0 || n > 6<<20 {
+		if n := s.Chunks().Stats().Cached; n <= 0 || n > 1<<20 {
 			t.Errorf("%d bytes cached", n)
 		}
 	}
