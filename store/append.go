@@ -29,7 +29,11 @@ func (c *Chunks) Put(ctx context.Context, id ID, sealed []byte) (isNew bool, err
 	if c.present(id) { // by now
 		return false, nil
 	}
-	if err := c.append(ctx, r, sealed); err != nil {
+	err = c.checkSpent()
+	if err == nil {
+		err = c.append(ctx, r, sealed)
+	}
+	if err != nil {
 		return false, fmt.Errorf("store chunk %v: %w", id, err)
 	}
 	return true, nil

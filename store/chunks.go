@@ -55,6 +55,8 @@ type Chunks struct {
 
 	keep atomic.Pointer[keepSet] // what a running collection must not free; nil if none runs
 
+	spent atomic.Bool // a collection lives on the reserve
+
 	// sealSlots has an element for each full segment in sealQueue that
 	// appending put there.
 	sealSlots chan struct{}

@@ -48,6 +48,7 @@ func (c *Chunks) Collect(ctx context.Context, mark func(ctx context.Context, kee
 	}
 	c.keep.Store(run.keep)
 	defer c.keep.Store(nil)
+	defer c.unspend()
 	if err := run.run(ctx, mark); err != nil {
 		return run.progress, fmt.Errorf("collect: %w", err)
 	}
@@ -249,6 +250,7 @@ func (r *collection) empty(ctx context.Context, s sparse) error {
 		return err
 	}
 	removed = true
+	defer r.c.unspend()
 	r.progress.Done++
 	r.progress.Copied += copied
 	r.progress.Freed += s.size - copied

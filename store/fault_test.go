@@ -132,15 +132,15 @@ func TestDiskFull(t *testing.T) {
 // TestCollectOnFullDisk: the reserve is what a collection copies into.
 func TestCollectOnFullDisk(t *testing.T) {
 	fs := newFaultFiles()
-	space := int64(1 << 20)
+	space := int64(4 << 20)
 	fs.fail = func(call, path string) error {
 		if call == "write" && fs.used() > space {
 			return &os.PathError{Op: call, Path: path, Err: syscall.ENOSPC}
 		}
 		return nil
 	}
-	c := simChunks(t, fs, 16<<10)
-	all := putMany(t, c, 150, 1000)
+	c := simChunks(t, fs, 64<<10)
+	all := putMany(t, c, 600, 1000)
 	c.sealAll()
 	if err := c.refillReserve(); err != nil || fs.files[c.reservePath()] == nil {
 		t.Fatalf("no reserve: %v", err)
@@ -157,7 +157,7 @@ func TestCollectOnFullDisk(t *testing.T) {
 		live = append(live, all[i])
 	}
 	got, err := c.Collect(context.Background(), markAll(live), CollectOptions{})
-	if err != nil || got.Freed < 50_000 {
+	if err != nil || got.Freed < 200_000 {
 		t.Fatalf("%+v %v", got, err)
 	}
 	for _, ch := range live {

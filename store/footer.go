@@ -89,6 +89,9 @@ func (c *Chunks) seal(seg *segment) error {
 	if seg.size == segmentHeaderSize {
 		return c.dropUnsealed(seg)
 	}
+	if err := c.checkSpent(); err != nil {
+		return err // and again later
+	}
 	t, err := c.writeFooter(seg)
 	if err != nil {
 		return fmt.Errorf("footer of segment %d: %w", seg.number, err)

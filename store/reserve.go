@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // The reserve is a file of zeros that is given up when the disk is full and a
@@ -53,5 +55,28 @@ func writeZeros(f file, n int64) error {
 	return f.Sync()
 }
 
-// spendReserve frees the space of the reserve.
-func (c *Chunks) spendReserve() error { return c.files.remove(c.reservePath()) }
+// spendReserve frees the space of the reserve. Until unspend, nobody but the
+// collection gets any of it.
+func (c *Chunks) spendReserve() error {
+	c.spent.Store(true)
+	return c.files.remove(c.reservePath())
+}
+
+// unspend lets everybody write again: the collection has freed more than the
+// reserve, or is over.
+func (c *Chunks) unspend() {
+	if c.spent.Swap(false) {
+		c.kickSeal()
+	}
+}
+
+// errReserved is what writers get while a collection lives on the reserve.
+var errReserved = fmt.Errorf("the space left is for a collection under way: %w", unix.ENOSPC)
+
+// checkSpent fails while a collection lives on the reserve.
+func (c *Chunks) checkSpent() error {
+	if c.spent.Load() {
+		return errReserved
+	}
+	return nil
+}
