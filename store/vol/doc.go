@@ -54,13 +54,25 @@
 // writer saw (inode.pinned, inode.held). A writer's version supersedes just
 // that (inode.seen).
 //
+// # Snapshots
+//
+// A snapshot is a tree of sealed chunks, made from one Bolt read transaction:
+// of a commit group. A directory is one tree chunk or, if it is large, a few
+// levels of them, cut behind names that a hash picks so that a change leaves
+// the other cuts where they are. Which tree an unchanged directory has is
+// remembered; a group forgets the trees of the directories that it changes
+// and of those above, so that a snapshot costs what changed since the last.
+// All of them count as in use when chunks are collected.
+//
 // # Locks
 //
 // In the order in which they are taken:
 //
+//	Volume.snapshotting                 held while a snapshot is made
 //	content.flushing, content.writing   held during I/O, one file's
 //	Volume.mu                           the namespace, held for moments
 //	content.mu, dirtyBudget.mu          held for moments
+//	staleTrees.mu                       held for moments
 //
 // Bolt read transactions may begin under Volume.mu. A Bolt write transaction
 // never does, and nothing in one takes Volume.mu. A Handle's reads and writes
@@ -83,6 +95,7 @@
 //	conflicts  DIR NAME    01, for names whose versions differ
 //	wanted     number      content that came in from a peer and may not be here
 //	snapshots  NAME        snapshot record
+//	trees      DIR         tree record, of a directory that did not change since a snapshot
 //
 // inodes, loose and conflicts follow from names. Bolt's own checksums and
 // page copies recover the file after a crash; a record that does not decode
@@ -129,5 +142,36 @@
 //	                  u u bytes INO, DIR and name that it came in at
 //	                  bytes     body
 //
-// The content of a file's version is a Body, drawn there.
+//	snapshot record   1 byte    version, 1
+//	                  8 bytes   time made, Unix nanoseconds, big-endian
+//	                  s s       files, bytes
+//	                  64 bytes  pointer of the snapshot chunk
+//
+//	tree record       1 byte    version, 1
+//	                  64 bytes  pointer of the topmost tree chunk, zeros for an empty directory
+//	                  s s       files and bytes in it and below
+//
+// The content of a file's version is a Body, drawn there. In snapshots:
+//
+//	snapshot chunk    1 byte    version, 1
+//	                  16 bytes  volume ID
+//	                  8 bytes   time made
+//	                  s s       files, bytes
+//	                  entry     the root directory, under the name "root"
+//
+//	tree chunk        1 byte    version, 1
+//	                  1 byte    level
+//	                  level 0: entries; else: bytes first name below, 64-byte pointer of
+//	                  a chunk one level lower; to the end, sorted by name
+//
+//	entry             bytes     name
+//	                  1 byte    kind, as in package merge
+//	                  1 byte    flags: 4 block device
+//	                  u u u     mode, owner, group
+//	                  8 bytes   time of modification, Unix nanoseconds; times are differences from it
+//	                  time time of the last change of status, of birth
+//	                  u         device number
+//	                  bytes     body of a file, target of a symlink
+//	                  64 bytes  only of a directory: pointer of its topmost tree chunk
+//	                  list      of bytes name, bytes value: extended attributes
 package vol

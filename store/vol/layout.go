@@ -22,9 +22,10 @@ var (
 	bucketConflicts = []byte("conflicts")
 	bucketWanted    = []byte("wanted")
 	bucketSnapshots = []byte("snapshots")
+	bucketTrees     = []byte("trees")
 
 	allBuckets = [][]byte{bucketMeta, bucketDirs, bucketNames, bucketInodes,
-		bucketLoose, bucketConflicts, bucketWanted, bucketSnapshots}
+		bucketLoose, bucketConflicts, bucketWanted, bucketSnapshots, bucketTrees}
 
 	keyFormat = []byte("format")
 	keyVolume = []byte("volume")

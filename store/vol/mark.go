@@ -15,7 +15,7 @@ import (
 // not, open files and wanted content included; some come more than once. An
 // error means that some may be missing.
 func (v *Volume) MarkChunks(ctx context.Context, keep func(store.ID)) error {
-	m := &marker{v: v, ctx: ctx, keep: keep}
+	m := &marker{v: v, ctx: ctx, keep: keep, trees: make(map[treeKey]struct{})}
 	m.memory()
 	for _, b := range m.bodies {
 		if err := m.body(b); err != nil {
@@ -26,7 +26,10 @@ func (v *Volume) MarkChunks(ctx context.Context, keep func(store.ID)) error {
 		if err := tx.Bucket(bucketNames).ForEach(m.stored); err != nil {
 			return err
 		}
-		return tx.Bucket(bucketSnapshots).ForEach(m.snapshot)
+		if err := tx.Bucket(bucketSnapshots).ForEach(m.snapshot); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketTrees).ForEach(m.cachedTree)
 	})
 	if err != nil {
 		return fmt.Errorf("mark chunks: %w", err)
@@ -39,6 +42,7 @@ type marker struct {
 	ctx    context.Context
 	keep   func(store.ID)
 	bodies []Body
+	trees  map[treeKey]struct{} // looked at
 }
 
 // memory collects what is in memory first: what becomes durable meanwhile is

@@ -2,8 +2,6 @@ package vol
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"bazil/merge"
 )
@@ -102,11 +100,7 @@ func (e *encoder) attr(a *merge.Attr) {
 	e.uint(uint64(a.Mode))
 	e.uint(uint64(a.UID))
 	e.uint(uint64(a.GID))
-	e.uint(uint64(len(a.Xattrs)))
-	for _, name := range slices.Sorted(maps.Keys(a.Xattrs)) {
-		e.string(name)
-		e.bytes(a.Xattrs[name])
-	}
+	e.xattrs(a.Xattrs)
 }
 
 // decodeHead reads the beginning of an encoded record.
@@ -191,12 +185,6 @@ func (d *decoder) version() merge.Version {
 
 func (d *decoder) attr() merge.Attr {
 	a := merge.Attr{Stamp: d.stamp(), Dots: d.dots(), Mode: d.uint32(), UID: d.uint32(), GID: d.uint32()}
-	if n := d.count(2); n > 0 {
-		a.Xattrs = make(map[string][]byte, n)
-		for range n {
-			name := d.string()
-			a.Xattrs[name] = d.bytes()
-		}
-	}
+	a.Xattrs = d.xattrs()
 	return a
 }

@@ -19,6 +19,8 @@ func (v *Volume) save(g *group) error {
 		}
 		return strings.Compare(a.e.name, b.e.name)
 	})
+	stale := g.stale()
+	v.stale.note(stale)
 	return v.db.Update(func(tx *bbolt.Tx) error {
 		w := writer{tx: tx}
 		for _, it := range g.items {
@@ -28,6 +30,7 @@ func (v *Volume) save(g *group) error {
 			w.place(it)
 		}
 		w.wants(g)
+		w.forgetTrees(stale)
 		w.meta = []change{{keyState, appendState(nil, &g.state)}}
 		return w.write()
 	})
@@ -67,8 +70,8 @@ var presence = []byte{1}
 // quickly only in their order, and finds them more quickly before it has
 // taken any.
 type writer struct {
-	tx                                                    *bbolt.Tx
-	meta, dirs, names, inodes, loose, conflicts, wantings []change
+	tx                                                           *bbolt.Tx
+	meta, dirs, names, inodes, loose, conflicts, wantings, trees []change
 }
 
 // write writes it all.
@@ -78,7 +81,7 @@ func (w *writer) write() error {
 		changes []change
 	}{
 		{bucketDirs, w.dirs}, {bucketNames, w.names}, {bucketInodes, w.inodes}, {bucketLoose, w.loose},
-		{bucketConflicts, w.conflicts}, {bucketWanted, w.wantings}, {bucketMeta, w.meta},
+		{bucketConflicts, w.conflicts}, {bucketWanted, w.wantings}, {bucketTrees, w.trees}, {bucketMeta, w.meta},
 	} {
 		if err := writeBucket(w.tx.Bucket(b.name), b.changes); err != nil {
 			return fmt.Errorf("bucket %s: %w", b.name, err)

@@ -46,6 +46,9 @@ type Volume struct {
 
 	committer commitWorker
 
+	snapshotting chan struct{} // a lock: held by who makes or removes a snapshot
+	stale        staleTrees
+
 	// mu is the namespace lock. It guards everything below and whatever is
 	// reached from it: entries, directories, inodes, groups. It is held for
 	// moments only: never during I/O other than short reads of the Bolt file,
@@ -153,10 +156,11 @@ func Open(path string, o Options) (*Volume, error) {
 	}
 	v := &Volume{
 		o: o, db: db,
-		dirs:   make(map[uint64]*dir),
-		inodes: make(map[uint64]*inode),
-		files:  make(map[*file]struct{}),
-		now:    newGroup(1),
+		snapshotting: make(chan struct{}, 1),
+		dirs:         make(map[uint64]*dir),
+		inodes:       make(map[uint64]*inode),
+		files:        make(map[*file]struct{}),
+		now:          newGroup(1),
 	}
 	v.SetFetch(o.Fetch)
 	if err := v.load(path); err != nil {
