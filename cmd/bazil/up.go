@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"bazil/cmd/internal/daemon"
 	"bazil/ctlfs"
 	"bazil/store"
@@ -135,7 +137,7 @@ func (c *UpCmd) mount(g *Globals, volume string) (undo func() error, err error) 
 	if kind == kindV9fs {
 		if err = f.mountV9fs(g, volume, dir); err == nil {
 			say("volume %s is mounted on %s with %s", volume, dir, kindV9fs)
-			return func() error { return unmount(dir) }, nil
+			return func() error { return unmountAnyway(dir) }, nil
 		}
 		say("%v", err)
 	}
@@ -148,6 +150,17 @@ func (c *UpCmd) mount(g *Globals, volume string) (undo func() error, err error) 
 	data, err := g.dataDir()
 	say("volume %s is not mounted; root can do it: %s", volume, mountCommand(data, volume, dir))
 	return func() error { return nil }, err
+}
+
+// unmountAnyway unmounts a v9fs mount. One that is in use vanishes from sight,
+// and who uses it gets errors once the server has stopped.
+func unmountAnyway(dir string) error {
+	err := unmount(dir)
+	if err == nil {
+		return nil
+	}
+	say("%v", err)
+	return unix.Unmount(dir, unix.MNT_DETACH)
 }
 
 // mountCommand is what mounts a volume where this program cannot.
