@@ -103,7 +103,10 @@ func (c *conn) next() (*request, error) {
 
 // receive reads one message.
 func (c *conn) receive() (*request, error) {
-	sess := c.sess.Load()
+	if err := c.in.fill(4); err != nil {
+		return nil, err
+	}
+	sess := c.sess.Load() // a Tversion may have been answered while we waited
 	msg, own, err := c.in.next(sess.msize)
 	if err != nil {
 		return nil, err
