@@ -143,6 +143,7 @@ func BenchmarkSplit(b *testing.B) {
 	data := noise(32<<20, 1)
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
+	defer reportCPU(b, len(data))()
 	for b.Loop() {
 		for rest := data; len(rest) > 0; {
 			rest = rest[p.Next(rest, true):]
