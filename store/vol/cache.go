@@ -81,14 +81,14 @@ func (v *Volume) unlock() {
 	v.mu.Unlock()
 }
 
-// shrink lets go of entries beyond the bound, looking at a few only. Those
-// that are not durable cannot go and do not count.
+// shrink lets go of entries beyond the bound, looking at a few only, more where
+// there are many. Those that are not durable cannot go and do not count.
 func (v *Volume) shrink(looks int) {
 	bound := v.o.CacheEntries + len(v.now.entries)
 	if v.commit != nil {
 		bound += len(v.commit.entries)
 	}
-	for ; looks > 0 && v.cache.n > bound; looks-- {
+	for looks += min(max(v.cache.n-bound, 0)/8, 1024); looks > 0 && v.cache.n > bound; looks-- {
 		e := v.cache.hand
 		v.cache.hand = e.next
 		if e.used {

@@ -162,7 +162,9 @@ func TestSnapshotShares(t *testing.T) {
 	}
 	var stop atomic.Bool
 	var wg sync.WaitGroup
-	change := func(r *rand.Rand, i int) { writeFile(t, dirs[r.IntN(len(dirs))], fmt.Sprint("f", r.IntN(3)), fmt.Sprint(i)) }
+	change := func(r *rand.Rand, i int) {
+		writeFile(t, dirs[r.IntN(len(dirs))], fmt.Sprint("f", r.IntN(3)), fmt.Sprint(i))
+	}
 	for i := range 40 {
 		for range r.IntN(4) {
 			change(r, i)
