@@ -37,6 +37,17 @@ func (v *Volume) MarkChunks(ctx context.Context, keep func(store.ID)) error {
 	return nil
 }
 
+// storedBody is what the last flush left. Chunks that are no longer pending
+// are in it, also while the group that they belong to is not durable.
+func (c *content) storedBody() Body {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.bad != nil || c.base == nil {
+		return ""
+	}
+	return c.base.encode()
+}
+
 type marker struct {
 	v      *Volume
 	ctx    context.Context
@@ -52,8 +63,8 @@ func (m *marker) memory() {
 	v.mu.Lock()
 	defer v.unlock()
 	for f := range v.files {
-		m.bodies = append(m.bodies, f.body)
 		f.c.pendingChunks(m.keep)
+		m.bodies = append(m.bodies, f.body, f.c.storedBody())
 	}
 	for _, in := range v.inodes {
 		if !in.linked() {

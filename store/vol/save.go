@@ -12,8 +12,8 @@ import (
 
 // save writes a group in one Bolt transaction.
 func (v *Volume) save(g *group) error {
-	g.fill()
-	slices.SortFunc(g.items, func(a, b item) int {
+	items := g.filled()
+	slices.SortFunc(items, func(a, b item) int {
 		if c := cmp.Compare(a.e.dir.num, b.e.dir.num); c != 0 {
 			return c
 		}
@@ -23,7 +23,7 @@ func (v *Volume) save(g *group) error {
 	v.stale.note(stale)
 	return v.db.Update(func(tx *bbolt.Tx) error {
 		w := writer{tx: tx}
-		for _, it := range g.items {
+		for _, it := range items {
 			w.name(it.e.dir.num, it.e.name, it.rec)
 		}
 		for _, it := range g.places {
@@ -36,17 +36,19 @@ func (v *Volume) save(g *group) error {
 	})
 }
 
-// fill puts the bodies in the place of their marks.
-func (g *group) fill() {
+// filled returns the group's items with bodies in the place of their marks.
+// Those of the group stay: others look at them under Volume.mu.
+func (g *group) filled() []item {
+	items := slices.Clone(g.items)
 	bodies := make(map[string]Body, len(g.flushes))
 	for _, s := range g.flushes {
 		bodies[s.mark] = s.body
 	}
 	if len(bodies) == 0 {
-		return
+		return items
 	}
-	for i := range g.items {
-		rec := g.items[i].rec
+	for i := range items {
+		rec := items[i].rec
 		if rec == nil {
 			continue
 		}
@@ -56,8 +58,9 @@ func (g *group) fill() {
 				rec = rec.filled(mark, body)
 			}
 		}
-		g.items[i].rec = rec
+		items[i].rec = rec
 	}
+	return items
 }
 
 // change is a key to be put in a bucket, or deleted where value is nil.
