@@ -1,10 +1,8 @@
 package fusemount
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,11 +40,9 @@ func (k *killable) kill(t *testing.T) {
 	k.p.Wait()
 }
 
-func (k *killable) dial(ctx context.Context) (net.Conn, error) { return dialer(k.sock)(ctx) }
-
 func (k *killable) mount(t *testing.T, o Options) string {
 	t.Helper()
-	o.Dial = k.dial
+	o.Dial = dialer(k.sock) // a field that a test may change later
 	_, dir := (&served{}).mount(t, o)
 	return dir
 }
