@@ -134,8 +134,8 @@ func TestEditsOfBothConflict(t *testing.T) {
 	if a.read("f") != "from a" || b.read("f") != "from b" {
 		t.Fatal("what is shown changed where it was written")
 	}
-	keep := c.conflicts()[0].Siblings[0]
-	check(t, c.v.Resolve(ctx, "f", keep.Dot))
+	conflict := c.conflicts()[0]
+	check(t, c.v.Resolve(ctx, "f", conflict.Dots(), conflict.Siblings[0].Dot))
 	gossip(ds)
 	for _, d := range ds {
 		if n := len(d.conflicts()); n != 0 || d.read("f") != c.read("f") {

@@ -131,7 +131,7 @@ func TestPullConflict(t *testing.T) {
 			other = s.Dot
 		}
 	}
-	ok(t, a.Resolve(ctx, "f", other))
+	ok(t, a.Resolve(ctx, "f", cs[0].Dots(), other))
 	if readFile(t, a.Root(), "f") != "theirs" || len(must[[]Conflict](t)(a.Conflicts(ctx))) != 0 {
 		t.Fatal("not resolved")
 	}

@@ -1,6 +1,7 @@
 package vol
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -201,21 +202,49 @@ func (w *syncWorld) closeWriter(r *syncReplica) {
 	ok(w.tb, h.Close())
 }
 
+// resolve ends a conflict. A version that is kept is written anew by that, so
+// it may be seen again though somebody replaced it elsewhere: that is done in
+// histories only that do not look for contents that come back.
 func (w *syncWorld) resolve(r *syncReplica, path string) {
 	for _, c := range must[[]Conflict](w.tb)(r.v.Conflicts(ctx)) {
 		if c.Path != path || r.opened != nil {
 			continue
 		}
-		keep := c.Siblings[w.rand.IntN(len(c.Siblings))].Dot
-		for _, s := range c.Siblings {
-			if s.Dot != keep && s.Kind == merge.KindFile {
-				h := must[*Handle](w.tb)(r.v.OpenSibling(ctx, path, s.Dot))
-				w.supersede(r, readHandle(w.tb, h))
-				ok(w.tb, h.Close())
+		var err error
+		keep, fresh := merge.Dot{}, w.content(r)
+		over := w.bytesOf(r, &c)
+		if w.moves {
+			delete(w.alive, fresh)
+			keep = c.Siblings[w.rand.IntN(len(c.Siblings))].Dot
+			err = r.v.Resolve(ctx, path, c.Dots(), keep)
+		} else {
+			err = r.v.ResolveFrom(ctx, path, c.Dots(), strings.NewReader(fresh))
+		}
+		if errors.Is(err, syscall.ENOTEMPTY) { // the directory has names in it
+			delete(w.alive, fresh)
+			continue
+		}
+		ok(w.tb, err)
+		for dot, content := range over {
+			if dot != keep {
+				w.supersede(r, content)
 			}
 		}
-		ok(w.tb, r.v.Resolve(ctx, path, keep))
+		r.durable()
 	}
+}
+
+// bytesOf are the contents of the files among the versions in conflict.
+func (w *syncWorld) bytesOf(r *syncReplica, c *Conflict) map[merge.Dot]string {
+	out := make(map[merge.Dot]string)
+	for _, s := range c.Siblings {
+		if s.Kind == merge.KindFile {
+			h := must[*Handle](w.tb)(r.v.OpenSibling(ctx, c.Path, s.Dot))
+			out[s.Dot] = readHandle(w.tb, h)
+			ok(w.tb, h.Close())
+		}
+	}
+	return out
 }
 
 func (w *syncWorld) rename(r *syncReplica, d *Node, name string) {
