@@ -8,11 +8,12 @@ import (
 )
 
 // put stores the record that a local change makes of e: what it shares with
-// peers is trimmed, the directories above are told.
+// peers is trimmed, the directories above and the index are told.
 func (v *Volume) put(e *entry, rec *record) {
 	v.spend()
 	rec.Ctx = v.trim(e.dir, rec.Ctx)
 	v.set(e, rec)
+	v.tell(e)
 	v.raise(e.dir)
 }
 

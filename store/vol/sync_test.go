@@ -72,8 +72,21 @@ func (w *syncWorld) step() {
 		w.crash(r)
 	case k < 75:
 		w.closeWriter(r)
+	case k < 78:
+		r.v.shortenIndexes()
 	default:
 		w.pull(r, w.rs[w.rand.IntN(len(w.rs))], w.rand.IntN(8)-1)
+	}
+}
+
+// shortenIndexes makes the index of each directory in memory turn with the
+// next group.
+func (v *Volume) shortenIndexes() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, d := range v.dirs {
+		d.rows += minRows + d.records
+		v.markDir(d)
 	}
 }
 
