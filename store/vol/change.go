@@ -134,6 +134,10 @@ func (v *Volume) foldDir(d *dir) {
 	if d.touched == 0 {
 		return
 	}
+	if d.at.rec.kind() != merge.KindDir { // it is gone, and its place remembers only deletions
+		d.touched = 0
+		return
+	}
 	r := d.at.rec.clone()
 	r.MTime, r.CTime, r.Change = d.touched, max(r.CTime, d.touched), max(r.Change, d.change)
 	d.touched = 0
