@@ -18,9 +18,9 @@ type Watched interface {
 // Watcher tells of changes. Nobody calls Next twice at once.
 type Watcher interface {
 	// Next waits for changes. paths are the QID.Paths of files whose data or
-	// attributes changed and of directories whose entries changed, none
-	// perhaps; all: any may have changed. Who calls it again has dealt with
-	// what it told before.
+	// attributes changed and of directories whose entries changed; all: any
+	// may have changed. None: a command waits until everything is dealt with
+	// that Next told before. Who calls Next again has done so.
 	Next(ctx context.Context) (paths []uint64, all bool, err error)
 	// Close comes once.
 	Close() error

@@ -80,10 +80,10 @@
 // their QID paths in decimal: files whose bytes or attributes changed and
 // directories whose entries did; or the word all, when they are too many. The
 // first changes told are those after the file was opened. A volume's file is of
-// that volume, the root's of all volumes. Who reads again has dealt with what
-// it was told: sync and resolve wait for that, up to a second, so that what
-// they brought is seen everywhere when they return. An empty line is told when
-// a command waits and nothing has changed.
+// that volume, the root's of all volumes. An empty line is told when a command
+// waits: sync and resolve do, up to a second, so that what they brought is seen
+// everywhere when they return. Who reads again after it has dealt with all that
+// it was told before.
 //
 // sharing has a file for each sharing key. To add one, create its file and
 // write the key's 32 bytes in a single write; a file that is closed without

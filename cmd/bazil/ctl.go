@@ -119,8 +119,11 @@ func (g *Globals) session(use func(root p9.File) error) error {
 	return use(root)
 }
 
-// dial connects to the server of the data directory.
+// dial connects to the server of the data directory, unless another was named.
 func (g *Globals) dial(ctx context.Context) (net.Conn, error) {
+	if g.at != "" {
+		return export.Dial(ctx, g.at)
+	}
 	dir, err := g.dataDir()
 	if err != nil {
 		return nil, err

@@ -70,9 +70,15 @@ func (d *device) run(t *testing.T, args ...string) string {
 // mount mounts a volume, made for this, at a new folder.
 func (d *device) mount(t *testing.T, volume string, flags ...string) string {
 	t.Helper()
+	d.run(t, "volume", "create", volume)
+	return d.mountAgain(t, volume, flags...)
+}
+
+// mountAgain mounts a volume that is there at a new folder.
+func (d *device) mountAgain(t *testing.T, volume string, flags ...string) string {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), volume)
 	must(t, os.Mkdir(dir, 0o755))
-	d.run(t, "volume", "create", volume)
 	d.run(t, append([]string{"volume", "mount", volume, dir}, flags...)...)
 	t.Cleanup(func() {
 		exec.Command("bazil", "unmount", dir).Run()

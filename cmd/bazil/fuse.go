@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,14 +13,16 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"bazil/p9srv/fusemount"
 )
 
 // A FUSE mount lives as long as the process that answers the kernel. That is
 // a process of its own, which we start with the hidden command fuse-host and
-// leave behind; it tells on a pipe when the mount can be used, or why not:
-//
-//	"ok\n" | text of an error
+// leave behind. It writes "ok" to a pipe when the mount can be used, and until
+// then what is wrong to its standard error, as fusermount3 does below it. From
+// then on its standard error is the data directory's mounts.log.
 
 // ready is what a host tells when the mount can be used.
 const ready = "ok\n"
@@ -33,7 +36,7 @@ func (f *mountFlags) mountFUSE(g *Globals, aname, dir string) error {
 		return err
 	}
 	data, err := g.dataDir()
-	if err != nil {
+	if err != nil && f.Dial == "" {
 		return err
 	}
 	r, w, err := os.Pipe()
@@ -49,11 +52,11 @@ func (f *mountFlags) mountFUSE(g *Globals, aname, dir string) error {
 	if err != nil {
 		return fmt.Errorf("start the FUSE bridge: %w", err)
 	}
-	return f.await(g.ctx, cmd, r)
+	return await(g.ctx, cmd, r)
 }
 
 // await waits for a host's word; an interrupt ends the host.
-func (f *mountFlags) await(ctx context.Context, cmd *exec.Cmd, r io.Reader) error {
+func await(ctx context.Context, cmd *exec.Cmd, r io.Reader) error {
 	stop := context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })
 	said, err := io.ReadAll(r)
 	if string(said) == ready && stop() {
@@ -61,8 +64,9 @@ func (f *mountFlags) await(ctx context.Context, cmd *exec.Cmd, r io.Reader) erro
 	}
 	stop()
 	err = errors.Join(err, cmd.Wait())
-	if text := strings.TrimSpace(string(said)); text != "" {
-		return errors.New(text)
+	text := strings.TrimPrefix(strings.TrimSpace(cmd.Stderr.(*bytes.Buffer).String()), "bazil: ")
+	if text != "" {
+		return errors.New(strings.ReplaceAll(text, "\nbazil: ", "\n"))
 	}
 	return fmt.Errorf("the FUSE bridge ended: %w", err)
 }
@@ -73,14 +77,14 @@ func (f *mountFlags) host(data, aname, dir string, pipe *os.File) (*exec.Cmd, er
 	if err != nil {
 		return nil, err
 	}
-	args := []string{os.Args[0], "--data-dir=" + data, "fuse-host", "--aname=" + aname}
+	args := []string{os.Args[0], "--data-dir=" + data, "fuse-host", "--aname=" + aname, "--dial=" + f.Dial}
 	if f.ReadOnly {
 		args = append(args, "--read-only")
 	}
 	for _, o := range f.Option {
 		args = append(args, "--option="+o)
 	}
-	cmd := &exec.Cmd{Path: self, Args: append(args, "--", dir), Dir: "/", ExtraFiles: []*os.File{pipe}}
+	cmd := &exec.Cmd{Path: self, Args: append(args, "--", dir), Dir: "/", ExtraFiles: []*os.File{pipe}, Stderr: new(bytes.Buffer)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd, nil
 }
@@ -89,8 +93,9 @@ func (f *mountFlags) host(data, aname, dir string, pipe *os.File) (*exec.Cmd, er
 func (f *mountFlags) fuseOptions() (fusemount.Options, error) {
 	rest, other := takeOption(f.Option, "allow_other")
 	rest, ro := takeOption(rest, "ro")
+	rest, _ = takeOption(rest, nonempty)
 	if len(rest) > 0 {
-		return fusemount.Options{}, usageError(fmt.Sprintf("the FUSE bridge knows no option %q, only allow_other and ro", rest[0]))
+		return fusemount.Options{}, usageError(fmt.Sprintf("the FUSE bridge knows no option %q, only allow_other, nonempty and ro", rest[0]))
 	}
 	return fusemount.Options{ReadOnly: f.ReadOnly || ro, AllowOther: other}, nil
 }
@@ -104,15 +109,17 @@ type FuseHostCmd struct {
 
 // Run returns when the tree is unmounted, which a signal does too.
 func (c *FuseHostCmd) Run(g *Globals) error {
+	g.at = c.Dial
 	pipe := os.NewFile(hostPipe, "pipe")
-	m, err := c.mountHere(g, c.Aname, c.Dir, hostLog(g))
+	log := hostLog(g)
+	m, err := c.mountHere(g, c.Aname, c.Dir, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
-		io.WriteString(pipe, err.Error())
 		return err
 	}
 	defer context.AfterFunc(g.ctx, func() { m.Close() })()
-	_, err = io.WriteString(pipe, ready)
-	return errors.Join(err, pipe.Close(), m.Wait())
+	err = unix.Dup3(int(log.Fd()), int(os.Stderr.Fd()), 0)
+	_, failed := io.WriteString(pipe, ready)
+	return errors.Join(err, failed, pipe.Close(), m.Wait())
 }
 
 // mountHere mounts with this process as the host.
@@ -122,22 +129,26 @@ func (f *mountFlags) mountHere(g *Globals, aname, dir string, log *slog.Logger) 
 		return nil, err
 	}
 	o.Dial, o.Aname, o.Log = g.dial, aname, log
-	o.FSName, o.Events = "bazil", changesOf(aname)
+	o.FSName, o.Events = ourName, changesOf(aname)
 	if aname != "" {
 		o.FSName = aname
 	}
 	return fusemount.Mount(g.ctx, dir, o)
 }
 
-// hostLog is where a host writes what goes wrong: it has no terminal.
-func hostLog(g *Globals) *slog.Logger {
-	dir, err := g.dataDir()
-	if err != nil {
-		return slog.New(slog.DiscardHandler)
+// hostLog is where a host writes what goes wrong later: it has no terminal.
+// Without a data directory, as on a machine that mounts another's tree, nobody
+// gets it.
+func hostLog(g *Globals) *os.File {
+	if dir, err := g.dataDir(); err == nil {
+		f, err := os.OpenFile(filepath.Join(dir, "mounts.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err == nil {
+			return f
+		}
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "mounts.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
-		return slog.New(slog.DiscardHandler)
+		return os.Stderr
 	}
-	return slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return f
 }

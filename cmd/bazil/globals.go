@@ -14,6 +14,7 @@ type Globals struct {
 	DataDir string `name:"data-dir" env:"BAZIL_DATA_DIR" placeholder:"DIR" help:"Where the device keeps everything (default: bazil below $XDG_DATA_HOME, which is ~/.local/share)."`
 
 	ctx context.Context
+	at  string // dial string of another server than the data directory's
 }
 
 // dataDir is the absolute path of the data directory.

@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
@@ -18,8 +16,8 @@ type mountFlags struct {
 	V9fs     bool     `name:"v9fs" xor:"kind" help:"Take Linux's own 9P client, or fail."`
 	Fuse     bool     `name:"fuse" xor:"kind" help:"Take the FUSE bridge."`
 	ReadOnly bool     `help:"Let nothing be changed through the mount."`
-	Option   []string `short:"o" placeholder:"OPTION" help:"An option of the mount: allow_other for FUSE; any of v9fs's, and suid, dev, noexec, noatime."`
-	Verbose  bool     `short:"v" help:"Tell on the standard error which kind of mount it is."`
+	Option   []string `short:"o" placeholder:"OPTION" help:"An option of the mount: nonempty for both kinds; allow_other for FUSE; any of v9fs's, and suid, dev, noexec, noatime."`
+	Dial     string   `placeholder:"ADDR" help:"Mount from the server at unix!/PATH, tcp!HOST!PORT or vsock!CID!PORT (default: the data directory's). A virtual machine's host is vsock CID 2."`
 }
 
 // MountCmd mounts the whole tree.
@@ -41,28 +39,29 @@ type VolumeMountCmd struct {
 // Run returns when the mount can be used.
 func (c *VolumeMountCmd) Run(g *Globals) error { return c.mount(g, c.Volume, c.Dir) }
 
-// mount mounts the tree that aname names, and leaves it so.
+// mount mounts the tree that aname names, says how, and leaves it so.
 func (f *mountFlags) mount(g *Globals, aname, dir string) error {
-	dir, err := mountPoint(dir)
-	if err != nil {
-		return err
-	}
+	g.at = f.Dial
 	if err := g.checkAname(aname); err != nil {
 		return err
 	}
-	kind, err := f.kind(aname)
+	at, err := mountPoint(dir, f.Option)
 	if err != nil {
 		return err
 	}
-	if kind == kindFUSE {
-		err = f.mountFUSE(g, aname, dir)
-	} else {
-		err = f.mountV9fs(g, aname, dir)
-	}
-	if err == nil && f.Verbose {
-		fmt.Fprintf(os.Stderr, "bazil: mounted on %s with %s\n", dir, kind)
+	how, err := f.byWhichever(g, aname, at, func() error { return f.mountFUSE(g, aname, at) })
+	if err == nil {
+		fmt.Fprintf(os.Stderr, "bazil: %s is mounted on %s with %s\n", treeName(aname), dir, how)
 	}
 	return err
+}
+
+// treeName is what a user calls the tree that aname names.
+func treeName(aname string) string {
+	if aname == "" {
+		return "the whole tree"
+	}
+	return "volume " + aname
 }
 
 // The kinds of mounts.
@@ -71,45 +70,23 @@ const (
 	kindFUSE = "the FUSE bridge"
 )
 
-// kind picks the kind of mount: v9fs where it can be.
-func (f *mountFlags) kind(aname string) (string, error) {
+// byWhichever mounts with v9fs where that can be, else with fuse, and tells
+// which it took and why.
+func (f *mountFlags) byWhichever(g *Globals, aname, dir string, fuse func() error) (how string, err error) {
 	if f.Fuse {
-		return kindFUSE, nil
+		return kindFUSE, fuse()
 	}
-	err := v9fsPossible(aname)
-	switch {
-	case err == nil:
-		return kindV9fs, nil
-	case f.V9fs:
-		return "", err
+	why := v9fsPossible(aname)
+	if why == nil {
+		why = f.mountV9fs(g, aname, dir)
 	}
-	return kindFUSE, nil
-}
-
-// mountPoint checks the directory to mount on and makes it absolute.
-func mountPoint(dir string) (string, error) {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return "", err
+	if why == nil || f.V9fs {
+		return kindV9fs, why
 	}
-	fi, err := os.Stat(abs)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return "", fmt.Errorf("mount on %s: there is no such directory: make it first", dir)
-	case errors.Is(err, syscall.ENOTCONN):
-		return "", fmt.Errorf("mount on %s: a mount whose process is gone is there: bazil unmount takes it away", dir)
-	case err != nil:
-		return "", fmt.Errorf("mount on %s: %w", dir, err)
-	case !fi.IsDir():
-		return "", fmt.Errorf("mount on %s: it is not a directory", dir)
+	if err := fuse(); err != nil {
+		return "", errors.Join(why, err)
 	}
-	if abs, err = filepath.EvalSymlinks(abs); err != nil {
-		return "", fmt.Errorf("mount on %s: %w", dir, err)
-	}
-	if kind, err := mountedAt(abs); err != nil || isOurs(kind) {
-		return "", errors.Join(err, fmt.Errorf("mount on %s: a tree of bazil is mounted there already", dir))
-	}
-	return abs, nil
+	return fmt.Sprintf("%s (%v)", kindFUSE, why), nil
 }
 
 // checkAname asks the server whether it has that tree.
@@ -128,6 +105,9 @@ func (g *Globals) checkAname(aname string) error {
 		return f.Close()
 	})
 }
+
+// nonempty is the option that lets a mount hide what is in its directory.
+const nonempty = "nonempty"
 
 // takeOption takes a word out of the options.
 func takeOption(options []string, word string) ([]string, bool) {

@@ -71,7 +71,7 @@ func unmountBelow(dir string) {
 	table, _ := os.ReadFile("/proc/self/mounts")
 	for line := range strings.Lines(string(table)) {
 		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], dir+"/") {
-			unix.Unmount(unescape.Replace(f[1]), unix.MNT_DETACH)
+			unix.Unmount(strings.ReplaceAll(f[1], `\040`, " "), unix.MNT_DETACH)
 		}
 	}
 }

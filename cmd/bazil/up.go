@@ -125,26 +125,22 @@ func (g *Globals) volumes() ([]string, error) {
 
 // mount mounts the volume, or says what would. It returns what unmounts it.
 func (c *UpCmd) mount(g *Globals, volume string) (undo func() error, err error) {
-	dir, err := mountPoint(c.Dir)
+	dir, err := mountPoint(c.Dir, nil)
 	if err != nil {
 		return nil, err
 	}
 	f := mountFlags{Fuse: c.Fuse}
-	kind, err := f.kind(volume)
-	if err != nil {
-		return nil, err
-	}
-	if kind == kindV9fs {
-		if err = f.mountV9fs(g, volume, dir); err == nil {
-			say("volume %s is mounted on %s with %s", volume, dir, kindV9fs)
-			return func() error { return unmountAnyway(dir) }, nil
+	undo = func() error { return unmountAnyway(dir) }
+	how, err := f.byWhichever(g, volume, dir, func() error {
+		m, err := f.mountHere(g, volume, dir, c.log())
+		if err == nil {
+			undo = m.Close
 		}
-		say("%v", err)
-	}
-	m, err := f.mountHere(g, volume, dir, c.log())
+		return err
+	})
 	if err == nil {
-		say("volume %s is mounted on %s with %s", volume, dir, kindFUSE)
-		return m.Close, nil
+		say("%s is mounted on %s with %s", treeName(volume), dir, how)
+		return undo, nil
 	}
 	say("%v", err)
 	data, err := g.dataDir()

@@ -3,12 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,7 +52,7 @@ func (f *mountFlags) mountV9fs(g *Globals, aname, dir string) error {
 		return err
 	}
 	defer conn.Close()
-	raw, err := conn.(*net.UnixConn).SyscallConn()
+	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (f *mountFlags) mountV9fs(g *Globals, aname, dir string) error {
 	var failed error
 	err = raw.Control(func(fd uintptr) {
 		data := fmt.Sprintf("trans=fd,rfdno=%d,wfdno=%d,%s", fd, fd, options)
-		failed = unix.Mount("bazil", dir, v9fsType, flags, data)
+		failed = unix.Mount(ourName, dir, v9fsType, flags, data)
 	})
 	if failed != nil {
 		return fmt.Errorf("mount on %s with v9fs: %w", dir, failed)
@@ -95,7 +95,7 @@ func (f *mountFlags) v9fsOptions(aname string) (uintptr, string) {
 			flags |= unix.MS_NOATIME
 		case "ro":
 			flags |= unix.MS_RDONLY
-		case "allow_other": // v9fs does not know otherwise
+		case "allow_other", nonempty: // v9fs does not know otherwise
 		default:
 			data = append(data, o)
 		}

@@ -100,6 +100,10 @@ func (b *bridge) onHandle(cancel <-chan struct{}, in *fuse.InHeader, fh uint64,
 		if err != nil {
 			return err
 		}
-		return fn(o, s, h, fid)
+		err = fn(o, s, h, fid)
+		if now := h.now.Load(); err != nil && now.sess == s && now.fid != fid {
+			return fn(o, s, h, now.fid) // it was clunked meanwhile
+		}
+		return err
 	}))
 }

@@ -50,7 +50,8 @@
 // time at all. It keeps pages from one open to the next if QID.Version is the
 // same, and while a file is open drops them when its size or time of change
 // is another. With events it keeps everything for minutes; see watcher for
-// how it is taken back. A file of QID.Version 0 is never cached: it is opened
+// how it is taken back; who has a file open for reading goes on with its new
+// bytes (handle). A file of QID.Version 0 is never cached: it is opened
 // for direct I/O, and a read of it asks until an answer is empty, as v9fs
 // does.
 //

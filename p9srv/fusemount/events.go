@@ -30,8 +30,8 @@ const (
 	maxAbsent = 4096
 
 	// scanRest is how many times as long as it took a comparison of a
-	// directory is left alone: one that changes all the time and is large
-	// must not use up the connection.
+	// directory is left alone, unless somebody waits: one that changes all the
+	// time and is large must not use up the connection.
 	scanRest = 10
 
 	eventRetry = time.Second // after a failed event stream
@@ -64,9 +64,10 @@ type watcher struct {
 
 	kept bool // the kernel may have something; only run uses it
 
-	mu   sync.Mutex          // guards due
-	due  map[*inode]struct{} // directories to compare
-	more chan struct{}       // holds one token when due was added to
+	mu     sync.Mutex          // guards due and settle
+	due    map[*inode]struct{} // directories to compare
+	settle chan struct{}       // closed when all of due was compared; nil: nobody waits
+	more   chan struct{}       // holds one token when those changed
 }
 
 func newWatcher(b *bridge, open func(context.Context, *client.Conn) (Next, error)) *watcher {
@@ -118,13 +119,15 @@ func (w *watcher) follow(ctx context.Context, s *session) error {
 	w.alive.Store(true)
 	for {
 		inos, all, err := next(ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if all {
+		case all:
 			w.changed(w.b.inodes.all())
-		} else {
+		case len(inos) > 0:
 			w.changed(w.known(inos))
+		default:
+			w.compareAll(ctx)
 		}
 	}
 }
@@ -165,6 +168,7 @@ func (w *watcher) mark(n *inode) (own, names bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n.epoch++
+	n.turned.Add(1)
 	own = n.typ != syscall.S_IFDIR && time.Since(n.wrote) < ownWrite
 	return own, len(n.children)+len(n.absent) > 0
 }
@@ -188,18 +192,39 @@ func (w *watcher) compareSoon(n *inode) {
 	w.mu.Lock()
 	w.due[n] = struct{}{}
 	w.mu.Unlock()
+	w.tellMore()
+}
+
+func (w *watcher) tellMore() {
 	select {
 	case w.more <- struct{}{}:
 	default:
 	}
 }
 
+// compareAll returns when all directories are compared that are to be, also
+// those that would be left alone for a while.
+func (w *watcher) compareAll(ctx context.Context) {
+	done := make(chan struct{})
+	w.mu.Lock()
+	w.settle = done
+	w.mu.Unlock()
+	w.tellMore()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
 // runCompare compares directories until ctx ends.
 func (w *watcher) runCompare(ctx context.Context) {
 	for ctx.Err() == nil {
-		ready, next := w.ready(time.Now())
+		ready, next, settled := w.ready(time.Now())
 		for _, n := range ready {
 			w.compareOne(ctx, n)
+		}
+		if settled != nil {
+			close(settled)
 		}
 		if len(ready) == 0 {
 			w.wait(ctx, next)
@@ -207,12 +232,14 @@ func (w *watcher) runCompare(ctx context.Context) {
 	}
 }
 
-// ready takes the directories that may be compared now, and says how long the
-// others must wait; 0 if there are none.
-func (w *watcher) ready(now time.Time) (list []*inode, next time.Duration) {
-	for _, n := range w.takeDue() {
+// ready takes the directories that must be compared now, and says how long the
+// others have to wait, 0 if there are none. settled is to be closed when those
+// are done.
+func (w *watcher) ready(now time.Time) (list []*inode, next time.Duration, settled chan struct{}) {
+	due, settled := w.takeDue()
+	for _, n := range due {
 		left := w.b.restOf(n).Sub(now)
-		if left <= 0 {
+		if left <= 0 || settled != nil {
 			list = append(list, n)
 			continue
 		}
@@ -223,15 +250,16 @@ func (w *watcher) ready(now time.Time) (list []*inode, next time.Duration) {
 		w.due[n] = struct{}{}
 		w.mu.Unlock()
 	}
-	return list, next
+	return list, next, settled
 }
 
-func (w *watcher) takeDue() []*inode {
+func (w *watcher) takeDue() (list []*inode, settled chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	list := slices.Collect(maps.Keys(w.due))
+	list = slices.Collect(maps.Keys(w.due))
 	clear(w.due)
-	return list
+	settled, w.settle = w.settle, nil
+	return list, settled
 }
 
 func (b *bridge) restOf(n *inode) time.Time {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,9 +23,21 @@ type feed struct {
 	all   bool
 	more  chan struct{}
 	opens int
+
+	settle chan struct{} // who sends to it waits until an empty batch was told ...
+	dealt  chan struct{} // ... and who receives then, until it was dealt with
+	told   bool          // the empty batch was told; only next uses it
 }
 
-func newFeed() *feed { return &feed{more: make(chan struct{}, 1)} }
+func newFeed() *feed {
+	return &feed{more: make(chan struct{}, 1), settle: make(chan struct{}), dealt: make(chan struct{})}
+}
+
+// settled returns when all that was told before is dealt with.
+func (f *feed) settled() {
+	f.settle <- struct{}{}
+	<-f.dealt
+}
 
 func (f *feed) open(context.Context, *client.Conn) (Next, error) {
 	f.mu.Lock()
@@ -34,6 +47,10 @@ func (f *feed) open(context.Context, *client.Conn) (Next, error) {
 }
 
 func (f *feed) next(ctx context.Context) ([]uint64, bool, error) {
+	if f.told {
+		f.told = false
+		f.dealt <- struct{}{}
+	}
 	for {
 		f.mu.Lock()
 		inos, all := f.queue, f.all
@@ -46,6 +63,9 @@ func (f *feed) next(ctx context.Context) ([]uint64, bool, error) {
 		}
 		select {
 		case <-f.more:
+		case <-f.settle:
+			f.told = true
+			return nil, false, nil
 		case <-ctx.Done():
 			return nil, false, ctx.Err()
 		}
@@ -65,6 +85,13 @@ func (f *feed) add(ino uint64) {
 	f.queue = append(f.queue, ino)
 	f.mu.Unlock()
 	f.wake()
+}
+
+// pending says whether there is something that was not told yet.
+func (f *feed) pending() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.all || len(f.queue) > 0
 }
 
 func (f *feed) wake() {
@@ -220,6 +247,32 @@ func TestEventsFail(t *testing.T) {
 		check(t, os.WriteFile(s.back("f"+want), nil, 0o644))
 		if _, err := os.Lstat(filepath.Join(dir, "f"+want)); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestSettle: after an empty batch everything that was told is right, also in
+// a directory that is so large that it would be left alone for a while.
+func TestSettle(t *testing.T) {
+	s, dir, f := watched(t)
+	d := filepath.Join(dir, inMemory(t, s))
+	disk := *s.disk.aside.Load()
+	for i := range 2000 {
+		check(t, os.WriteFile(filepath.Join(disk, fmt.Sprint("f", i)), nil, 0o644))
+	}
+	for i := range 50 {
+		name := fmt.Sprint("new", i)
+		if _, err := os.Stat(filepath.Join(d, name)); !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		check(t, os.WriteFile(filepath.Join(disk, name), nil, 0o644))
+		f.changed(t, disk)
+		for f.pending() {
+			runtime.Gosched()
+		}
+		f.settled()
+		if _, err := os.Stat(filepath.Join(d, name)); err != nil {
+			t.Fatalf("round %d: %v", i, err)
 		}
 	}
 }

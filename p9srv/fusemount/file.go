@@ -36,12 +36,13 @@ func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 
 // answerOpen makes the handle of a file that was opened.
 func (b *bridge) answerOpen(s *session, n *inode, f *client.Fid, flags uint32, out *fuse.OpenOut) {
+	same := b.samePages(n, f.QID().Version)
 	h := b.newHandle(s, n, f, flags)
 	out.Fh = b.handles.add(h)
 	switch {
 	case h.stream:
 		out.OpenFlags = fuse.FOPEN_DIRECT_IO
-	case b.samePages(n, f.QID().Version):
+	case same:
 		out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 	}
 }
@@ -53,6 +54,9 @@ func (b *bridge) samePages(n *inode, version uint32) bool {
 	defer b.inodes.mu.Unlock()
 	same := n.cached == version
 	n.cached = version
+	if !same {
+		n.turned.Add(1)
+	}
 	return same
 }
 

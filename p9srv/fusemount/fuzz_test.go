@@ -19,6 +19,6 @@ func FuzzMountType(f *testing.F) {
 	f.Add([]byte("91 90 0:51 / /mnt/a\\040b rw,nosuid master:2 - fuse.bazil bazil rw\n"), "/mnt/a b")
 	f.Add([]byte(" - \n"), "")
 	f.Fuzz(func(t *testing.T, table []byte, dir string) {
-		mountType(bytes.NewReader(table), dir)
+		findMount(bytes.NewReader(table), dir)
 	})
 }

@@ -17,13 +17,21 @@ import (
 // still is the same file, and takes its locks again. Where that fails, the
 // handle's requests get the error of then: ESTALE if the file is gone, EIO if
 // somebody else got its locks, and that for good.
+//
+// The server lets a fid that is open for reading go on with the version of
+// the file that it opened, when a peer's takes its place. The kernel cannot: it
+// has one set of pages for all who have the file open, and would give the
+// pages that one reader of the old version asked for to those who opened the
+// new one. So a handle that only reads opens the file again when it has
+// changed (inode.turned); what is removed, it goes on reading.
 type handle struct {
 	b      *bridge
 	n      *inode
 	flags  uint32 // of open(2), to open it again with
 	stream bool   // never cached; reads may wait
 
-	now atomic.Pointer[opened]
+	now    atomic.Pointer[opened]
+	turned atomic.Uint64 // inode.turned when now was opened
 
 	turn chan struct{} // holds one token; who has it may change the rest
 	dead error         // its locks were lost
@@ -47,6 +55,7 @@ func (b *bridge) newHandle(s *session, n *inode, fid *client.Fid, flags uint32) 
 	h := &handle{b: b, n: n, flags: flags &^ (syscall.O_TRUNC | syscall.O_CREAT | syscall.O_EXCL),
 		stream: fid.QID().Version == 0 && fid.QID().Type&p9srv.QTDir == 0, turn: make(chan struct{}, 1)}
 	h.now.Store(&opened{sess: s, fid: fid})
+	h.turned.Store(n.turned.Load())
 	b.inodes.pin(n, s)
 	return h
 }
@@ -65,7 +74,7 @@ func (h *handle) give() { <-h.turn }
 
 // use is the handle's fid in s.
 func (h *handle) use(ctx context.Context, s *session) (*client.Fid, error) {
-	if o := h.now.Load(); o.sess == s {
+	if o := h.now.Load(); o.sess == s && !h.isOld() {
 		return o.fid, o.err
 	}
 	if err := h.take(ctx); err != nil {
@@ -73,8 +82,9 @@ func (h *handle) use(ctx context.Context, s *session) (*client.Fid, error) {
 	}
 	defer h.give()
 	if o := h.now.Load(); o.sess == s {
-		return o.fid, o.err
+		return h.renew(ctx, o)
 	}
+	h.turned.Store(h.n.turned.Load())
 	o := opened{sess: s, err: h.dead}
 	if o.err == nil {
 		o.fid, o.err = h.reopen(ctx, s)
@@ -84,6 +94,33 @@ func (h *handle) use(ctx context.Context, s *session) (*client.Fid, error) {
 	}
 	h.now.Store(&o)
 	return o.fid, o.err
+}
+
+// isOld says whether a handle that only reads may have an old version. One
+// with locks keeps its fid: they are the fid's.
+func (h *handle) isOld() bool {
+	return h.turned.Load() != h.n.turned.Load() && h.flags&syscall.O_ACCMODE == syscall.O_RDONLY &&
+		h.n.typ == syscall.S_IFREG && !h.stream && len(h.b.locks.through(h)) == 0
+}
+
+// renew opens the file again in the session that it is open in, if it may
+// have changed.
+func (h *handle) renew(ctx context.Context, o *opened) (*client.Fid, error) {
+	turned := h.n.turned.Load()
+	if !h.isOld() || o.err != nil {
+		return o.fid, o.err
+	}
+	fid, err := h.openAgain(ctx, o.sess, h.flags)
+	if _, said := err.(syscall.Errno); err != nil && !said {
+		return nil, err
+	}
+	h.turned.Store(turned)
+	if err != nil {
+		return o.fid, nil // it is gone, or not for us any more
+	}
+	h.now.Store(&opened{sess: o.sess, fid: fid})
+	h.b.clunk(o.fid)
+	return fid, nil
 }
 
 // reopen opens the file in a new session.

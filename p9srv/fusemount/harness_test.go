@@ -260,7 +260,7 @@ func mounted(t testing.TB, o Options) (s *served, dir string) {
 // isMounted says whether something is mounted at dir.
 func isMounted(t testing.TB, dir string) bool {
 	t.Helper()
-	kind, err := mountedAt(dir)
+	kind, _, err := MountedAt(dir)
 	check(t, err)
 	return kind != ""
 }

@@ -3,6 +3,7 @@ package fusemount
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -45,6 +46,10 @@ type inode struct {
 	cached   uint32    // QID.Version that the kernel's pages are of; 0: none
 	wrote    time.Time // when it was last written through this mount
 	rest     time.Time // a directory is not compared again before
+
+	// turned counts how often the file may have got other bytes by another
+	// way than this mount's; see handle. It needs no lock.
+	turned atomic.Uint64
 }
 
 // table holds the inodes by the kernel's number and by QID.Path.

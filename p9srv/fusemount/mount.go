@@ -45,7 +45,8 @@ type Options struct {
 
 // Next waits for changes of the tree. inos are the QID.Paths of files whose
 // data or attributes changed and of directories whose entries changed; all:
-// any may have changed.
+// any may have changed. None: somebody waits until everything is dealt with
+// that was told before. Next is called again when it is.
 type Next = func(ctx context.Context) (inos []uint64, all bool, err error)
 
 // Mounted is a tree that is mounted.
@@ -164,8 +165,8 @@ func (m *Mounted) mount(o Options) error {
 	}
 	server, err := fuse.NewServer(m.bridge, m.dir, opts)
 	if err != nil {
-		if _, e := os.Stat(m.dir); errors.Is(e, syscall.ENOTCONN) {
-			e = unmount(m.dir, true) // it got as far as that
+		if isStale(m.dir) {
+			e := unmount(m.dir, true) // it got as far as that
 			err = errors.Join(err, e)
 		}
 		return fmt.Errorf("FUSE: %w", err)
@@ -294,12 +295,14 @@ func mountPoint(dir string) (string, error) {
 	}
 	st, err := os.Stat(dir)
 	switch {
-	case errors.Is(err, syscall.ENOTCONN):
+	case isStale(dir):
 		return "", fmt.Errorf("%s is a stale mount: its server process is gone; unmount it first (bazil volume unmount %s, or fusermount3 -u %s)", dir, dir, dir)
 	case err != nil:
 		return "", fmt.Errorf("mount point: %w", err)
 	case !st.IsDir():
 		return "", fmt.Errorf("mount point: %s is not a directory", dir)
+	case unix.Access(dir, unix.W_OK) != nil:
+		return "", fmt.Errorf("mount point: FUSE lets users mount only on directories that they may write to, which %s is not", dir)
 	}
 	return dir, nil
 }

@@ -131,15 +131,16 @@ df . > /dev/null; mv copy/deep/f1 out; rm -r src copy out t.tar; test -z "$(ls)"
 	}
 }
 
-func TestMountType(t *testing.T) {
+func TestFindMount(t *testing.T) {
 	const table = `22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 90 22 0:50 / /mnt/a\040b rw - tmpfs tmpfs rw
-91 90 0:51 / /mnt/a\040b rw,nosuid master:2 - fuse.bazil bazil rw
+91 90 0:51 / /mnt/a\040b rw,nosuid master:2 - fuse.bazil my\040files rw
 rubbish
 92 22 0:52 / /mnt/9 rw - 9p x rw
 `
-	for dir, want := range map[string]string{"/": "ext4", "/mnt/a b": "fuse.bazil", "/mnt/9": "9p", "/mnt": ""} {
-		if got, err := mountType(strings.NewReader(table), dir); got != want || err != nil {
+	for dir, want := range map[string]string{"/": "ext4 /dev/sda1", "/mnt/a b": `fuse.bazil my files`, "/mnt/9": "9p x", "/mnt": " "} {
+		kind, source, err := findMount(strings.NewReader(table), dir)
+		if got := kind + " " + source; got != want || err != nil {
 			t.Errorf("%s: %q %v, want %q", dir, got, err, want)
 		}
 	}

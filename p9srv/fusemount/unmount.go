@@ -22,7 +22,7 @@ func Unmount(dir string) error {
 	if err != nil {
 		return err
 	}
-	kind, err := mountedAt(dir)
+	kind, _, err := MountedAt(dir)
 	switch {
 	case err != nil:
 		return fmt.Errorf("unmounting %s: %w", dir, err)
@@ -31,13 +31,19 @@ func Unmount(dir string) error {
 	case kind != "fuse" && !strings.HasPrefix(kind, "fuse."):
 		return fmt.Errorf("%s is a mount of type %s, not one of bazil", dir, kind)
 	}
-	_, err = os.Stat(dir)
-	stale := errors.Is(err, syscall.ENOTCONN)
+	stale := isStale(dir)
 	err = unmount(dir, false)
 	if stale && errors.Is(err, syscall.EBUSY) {
 		err = unmount(dir, true) // whoever uses it gets nothing from it any more
 	}
 	return err
+}
+
+// isStale says whether the process behind the mount at dir is gone. stat(2)
+// may still be answered by the kernel, from what it keeps; statfs(2) is not.
+func isStale(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == syscall.ENOTCONN
 }
 
 // unmount takes the mount at dir away; lazily: even if it is in use.
@@ -101,19 +107,22 @@ func explain(dir string, err error) error {
 	return fmt.Errorf("unmounting %s: %w", dir, err)
 }
 
-// mountedAt is the type of the filesystem mounted at dir, "" if there is none.
-func mountedAt(dir string) (string, error) {
+// MountedAt is the type of the filesystem mounted at dir, an absolute path
+// without symlinks, and what it is mounted from; "" if there is none. A mount
+// that does not answer is not asked.
+func MountedAt(dir string) (kind, source string, err error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer f.Close()
-	return mountType(f, dir)
+	return findMount(f, dir)
 }
 
-// mountType looks dir up in a table as proc_pid_mountinfo(5) has it: field 5
-// is the mount point, the type follows a lone "-". The last mount is on top.
-func mountType(table io.Reader, dir string) (kind string, err error) {
+// findMount looks dir up in a table as proc_pid_mountinfo(5) has it: field 5
+// is the mount point, type and source follow a lone "-". The last mount is on
+// top.
+func findMount(table io.Reader, dir string) (kind, source string, err error) {
 	lines := bufio.NewScanner(table)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -122,9 +131,11 @@ func mountType(table io.Reader, dir string) (kind string, err error) {
 		if len(fields) < 5 || unescape(fields[4]) != dir {
 			continue
 		}
-		kind, _, _ = strings.Cut(types, " ")
+		kind, source, _ = strings.Cut(types, " ")
+		source, _, _ = strings.Cut(source, " ")
+		source = unescape(source)
 	}
-	return kind, lines.Err()
+	return kind, source, lines.Err()
 }
 
 // unescape undoes the octal escapes of blanks and backslashes.

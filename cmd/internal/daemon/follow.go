@@ -14,9 +14,11 @@ const settlePatience = time.Second
 //
 // What a command brought into a volume must be seen when the command returns,
 // also where somebody caches: the FUSE bridge. A follower has dealt with the
-// changes that it was told when it asks for the next ones. So a command
-// settles: every follower is told, at once, what has changed by now, and the
-// command waits until it has asked again.
+// changes that it was told when it asks for the next ones, but for those that
+// it may put off because they are much work. So a command settles: every
+// follower is told, at once, what has changed by now, then an empty batch,
+// which asks it to deal with all that it put off, and the command waits until
+// it has asked again after that.
 type followers struct {
 	mu  sync.Mutex // guards all
 	all map[*follower]bool
@@ -67,7 +69,8 @@ type follower struct {
 	mu     sync.Mutex    // guards all below
 	change chan struct{} // closed and replaced when one of them changes
 	wanted uint64        // rounds of settling that were begun
-	told   uint64        // the last one whose changes were told
+	polled uint64        // the last one whose changes were told
+	told   uint64        // the last one whose empty batch was told too
 	done   uint64        // the last one whose changes are dealt with
 	closed bool
 }
@@ -104,8 +107,8 @@ func (f *follower) wait(ctx context.Context, round uint64) {
 	}
 }
 
-// Next waits for changes, or for a round of settling, whose batch may be
-// empty.
+// Next waits for changes, or for a round of settling, which ends in an empty
+// batch.
 func (f *follower) Next(ctx context.Context) ([]uint64, bool, error) {
 	f.update(func() { f.done = f.told })
 	told := false
@@ -126,17 +129,21 @@ func (f *follower) Next(ctx context.Context) ([]uint64, bool, error) {
 	return slices.Compact(b.paths), b.all, nil
 }
 
-// step waits for changes, until a round begins; told: it is one's.
+// step waits for changes, until a round begins; told: one ends here.
 func (f *follower) step(ctx context.Context) (b batch, told bool, err error) {
 	f.mu.Lock()
-	wanted, due, change := f.wanted, f.wanted > f.told, f.change
+	wanted, polled, ending, change := f.wanted, f.polled, f.polled > f.told, f.change
 	f.mu.Unlock()
-	if due {
+	switch {
+	case ending:
+		f.update(func() { f.told = polled })
+		return batch{}, true, nil
+	case wanted > polled:
 		b, err = f.source.poll(ctx)
 		if err == nil {
-			f.update(func() { f.told = wanted })
+			f.update(func() { f.polled = wanted })
 		}
-		return b, err == nil, err
+		return b, false, err
 	}
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()

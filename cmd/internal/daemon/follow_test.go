@@ -109,8 +109,27 @@ func TestAFlushedReadLosesNoChanges(t *testing.T) {
 	if paths, all, err := f.Next(t.Context()); !slices.Equal(paths, []uint64{7}) || all || err != nil {
 		t.Errorf("got %d, %v, %v", paths, all, err)
 	}
-	go func() { set.settle(t.Context()) }()
-	if paths, all, err := f.Next(t.Context()); len(paths) != 0 || all || err != nil {
-		t.Errorf("a round of settling told %d, %v, %v", paths, all, err)
+}
+
+// TestARoundEndsInAnEmptyBatch: the changes come first, and asking for the
+// empty batch does not end it.
+func TestARoundEndsInAnEmptyBatch(t *testing.T) {
+	var set followers
+	s := make(fakeSource, 9)
+	f := set.add(s)
+	s <- batch{paths: []uint64{7}}
+	round := f.want()
+	for _, want := range [][]uint64{{7}, nil} {
+		if f.done >= round {
+			t.Fatal("the round is over before its end was told")
+		}
+		if paths, all, err := f.Next(t.Context()); !slices.Equal(paths, want) || all || err != nil {
+			t.Errorf("got %d, %v, %v, want %d", paths, all, err, want)
+		}
 	}
+	s <- batch{paths: []uint64{8}}
+	if paths, _, err := f.Next(t.Context()); !slices.Equal(paths, []uint64{8}) || err != nil {
+		t.Errorf("got %d, %v", paths, err)
+	}
+	f.wait(t.Context(), round)
 }
