@@ -31,8 +31,8 @@ type codec struct {
 	decoder  *zstd.Decoder
 }
 
-// encoder compresses on one goroutine. The fastest level takes half the time
-// of the default one and leaves 6% more on source code.
+// encoder compresses on one goroutine. On source code the fastest level takes
+// two thirds of the default one's time and leaves 3% more.
 type encoder struct {
 	*zstd.Encoder
 	sample, out []byte // for samplePays
@@ -47,7 +47,7 @@ func newCodec() codec {
 
 func newEncoder() *zstd.Encoder {
 	e, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderLevel(zstd.SpeedDefault),
 		zstd.WithEncoderConcurrency(1),
 		zstd.WithEncoderCRC(false),   // the seal authenticates
 		zstd.WithSingleSegment(true), // states the content size, whatever it is
@@ -90,6 +90,21 @@ func (c codec) append(dst, plain []byte) ([]byte, byte) {
 
 // pays asks for a 32nd part saved, for which expanding is worth its time.
 func pays(before, after int) bool { return after < before-before/32 }
+
+// Pack appends plain, of at most MaxPlain bytes, to dst as one frame of
+// Zstandard that states its size; Unpack, which must be told the size, gives
+// it back. Nothing is sealed: it is for what is kept beside sealed chunks.
+func (s *Sealer) Pack(dst, plain []byte) []byte {
+	e := s.codec.encoders.Get().(*encoder)
+	defer s.codec.encoders.Put(e)
+	return e.EncodeAll(plain, dst)
+}
+
+// Unpack appends what Pack was given; ErrDamaged if packed is no frame of size
+// bytes.
+func (s *Sealer) Unpack(dst, packed []byte, size int) ([]byte, error) {
+	return s.codec.expandZstd(dst, packed, size)
+}
 
 // samplePays compresses pieces spread over plain.
 func (e *encoder) samplePays(plain []byte) bool {

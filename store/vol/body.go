@@ -22,11 +22,12 @@ import (
 //
 //	1 hole     uvarint size                              nothing stored: all zeros; size > 64 KiB
 //	2 inline   the bytes, to the end                     1 to 4096 of them
+//	5 packed   uvarint size, store.Sealer.Pack of them   instead of inline where that is shorter by an eighth
 //	3 chunk    uvarint size, pointer                     one data chunk of 4097 to 65536 bytes
 //	4 extents  uvarint size, uvarint allocated,          size > 64 KiB; allocated bytes are in chunks,
 //	           byte level, pointer                       the rest are holes; an extent chunk's pointer
 //
-// The size of a file decides between inline, chunk and the two others.
+// The size of a file decides between inline or packed, chunk, and hole or extents.
 // The extent chunks are drawn at extentNode.
 //
 // A Body holds the keys of its chunks; it prints as its form and size only.
@@ -47,6 +48,7 @@ const (
 	formInline
 	formChunk
 	formExtents
+	formPacked
 )
 
 const bodyVersion = 1
@@ -63,7 +65,8 @@ type bodyInfo struct {
 	form      bodyForm
 	size      int64
 	allocated int64
-	inline    string
+	inline    string // the bytes themselves
+	packed    string // of formPacked
 	level     int
 	ptr       store.Pointer
 }
@@ -121,6 +124,8 @@ func (f bodyForm) String() string {
 		return "chunk"
 	case formExtents:
 		return "extents"
+	case formPacked:
+		return "packed"
 	}
 	return "unknown"
 }
@@ -146,6 +151,8 @@ func (b Body) parse() (bodyInfo, error) {
 		ok = info.parseChunk(rest)
 	case formExtents:
 		ok = info.parseExtents(rest)
+	case formPacked:
+		ok = info.parsePacked(rest)
 	default:
 		return bodyInfo{}, fmt.Errorf("%w: form %d is not known", ErrBody, b[1])
 	}
@@ -165,6 +172,15 @@ func (i *bodyInfo) parseInline(s string) bool {
 	i.inline, i.size, i.allocated = s, int64(len(s)), int64(len(s))
 	return len(s) >= 1 && len(s) <= inlineMax
 }
+
+func (i *bodyInfo) parsePacked(s string) bool {
+	size, s, ok := cutUvarint(s)
+	i.packed, i.size, i.allocated = s, size, size
+	return ok && size <= inlineMax && packs(int(size), len(s))
+}
+
+// packs says whether packing saves so much that it is done.
+func packs(size, packed int) bool { return packed > 0 && packed < size-size/8 }
 
 func (i *bodyInfo) parseChunk(s string) bool {
 	size, s, ok := cutUvarint(s)
@@ -207,6 +223,9 @@ func (i bodyInfo) encode() Body {
 	case formChunk:
 		b = binary.AppendUvarint(b, uint64(i.size))
 		b = i.ptr.Append(b)
+	case formPacked:
+		b = binary.AppendUvarint(b, uint64(i.size))
+		b = append(b, i.packed...)
 	case formExtents:
 		b = binary.AppendUvarint(b, uint64(i.size))
 		b = binary.AppendUvarint(b, uint64(i.allocated))

@@ -1,7 +1,6 @@
 package vol
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -81,9 +80,6 @@ func (s *DirState) check() error {
 		if err := e.check(); err != nil {
 			return fmt.Errorf("%q: %w", e.Name, err)
 		}
-		if !s.View.Max.Covers(e.Last) {
-			return fmt.Errorf("%q: changes that its directory has not: %w", e.Name, errMalformed)
-		}
 		if i > 0 && strings.Compare(s.Entries[i-1].Name, e.Name) >= 0 {
 			return fmt.Errorf("%q: names out of order: %w", e.Name, errMalformed)
 		}
@@ -104,5 +100,5 @@ func (e *NamedEntry) check() error {
 	if len(e.Versions) == 0 {
 		e.Versions = nil
 	}
-	return errors.Join(e.SubView.Valid(), e.Last.Valid())
+	return e.SubView.Valid()
 }

@@ -2,8 +2,13 @@ package vol
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"bazil/store"
@@ -253,4 +258,77 @@ func BenchmarkWrite4KMemory(b *testing.B) {
 	for b.Loop() {
 		mustWrite(b, c, p, r.Int64N(16<<20/4096)*4096)
 	}
+}
+
+// What the primitives take of a chunk: split, compress, key, seal, name,
+// append to a file. Nothing that does all this can be faster on one processor.
+func BenchmarkPrimitives(b *testing.B) {
+	for name, data := range map[string][]byte{"random": randomBytes(1, benchSize), "text": textBytes(1, benchSize)} {
+		for _, workers := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%s/%d", name, workers), func(b *testing.B) { benchmarkPrimitives(b, data, workers) })
+		}
+	}
+}
+
+func benchmarkPrimitives(b *testing.B, data []byte, workers int) {
+	sealer := store.NewSealer(store.SharingKey{1})
+	f, err := os.Create(filepath.Join(b.TempDir(), "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if err := f.Truncate(0); err != nil {
+			b.Fatal(err)
+		}
+		primitives(b, sealer, f, data, workers)
+	}
+}
+
+// primitives cuts on the calling goroutine, as a stream must, and does the
+// rest on all of them.
+func primitives(b *testing.B, sealer *store.Sealer, f *os.File, data []byte, workers int) {
+	chunks := make(chan []byte, 2*workers)
+	var end atomic.Int64
+	seal := func(buf, chunk []byte) []byte {
+		_, sealed, err := sealer.Seal(buf[:0], store.ChunkData, chunk)
+		if err == nil {
+			_, err = f.WriteAt(sealed, end.Add(int64(len(sealed)))-int64(len(sealed)))
+		}
+		if err != nil {
+			b.Error(err)
+		}
+		return sealed
+	}
+	var wg sync.WaitGroup
+	for range workers - 1 {
+		wg.Go(func() {
+			var buf []byte
+			for c := range chunks {
+				buf = seal(buf, c)
+			}
+		})
+	}
+	split := sealer.NewSplitter()
+	var buf []byte
+	for len(data) > 0 {
+		n := split.Next(data, true)
+		chunk := data[:n]
+		data = data[n:]
+		select { // helps when the others have enough to do
+		case chunks <- chunk:
+			if workers > 1 {
+				continue
+			}
+			buf = seal(buf, <-chunks)
+		default:
+			buf = seal(buf, chunk)
+		}
+	}
+	close(chunks)
+	for c := range chunks {
+		buf = seal(buf, c)
+	}
+	wg.Wait()
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -469,4 +471,48 @@ func TestRewriteTakenIntoStream(t *testing.T) {
 	mustTruncate(t, c, 695_000)
 	mustHold(t, c, data[:695_000])
 	mustHold(t, newContent(env, mustFlush(t, c)), data[:695_000])
+}
+
+// TestPackedBody: a small file that compresses is kept packed, goes on as any
+// other when it is rewritten or grows, and is refused when it was tampered with.
+func TestPackedBody(t *testing.T) {
+	env := testEnv(t, 0)
+	want := textBytes(1, 3000)
+	c := newContent(env, "")
+	mustWrite(t, c, want, 0)
+	body := mustFlush(t, c)
+	if info, err := body.parse(); err != nil || info.form != formPacked || len(body) > 2000 || body.Size() != 3000 {
+		t.Fatalf("%v of %d bytes, %v", body, len(body), err)
+	}
+	c = mustOpenContent(t, env, body)
+	mustHold(t, c, want)
+	mustWrite(t, c, []byte("other"), 1000)
+	copy(want[1000:], "other")
+	c = mustOpenContent(t, env, mustFlush(t, c))
+	mustHold(t, c, want)
+	more := randomBytes(1, 100_000)
+	mustWrite(t, c, more, 3000)
+	want = append(want, more...)
+	c = mustOpenContent(t, env, mustFlush(t, c))
+	mustHold(t, c, want)
+	mustTruncate(t, c, 2999)
+	c = mustOpenContent(t, env, mustFlush(t, c))
+	mustHold(t, c, want[:2999])
+
+	bad := []byte(body)
+	bad[len(bad)/2] ^= 1
+	bad = append(bad, 1, 2, 3)
+	p := make([]byte, 10)
+	if _, err := newContent(env, Body(bad)).ReadAt(context.Background(), p, 0); !errors.Is(err, syscall.EIO) {
+		t.Errorf("tampered body: %v", err)
+	}
+}
+
+func mustOpenContent(t *testing.T, env *contentEnv, b Body) *content {
+	t.Helper()
+	c := newContent(env, b)
+	if c.bad != nil {
+		t.Fatal(c.bad)
+	}
+	return c
 }

@@ -99,12 +99,10 @@ func (c *content) sealSmall(ctx context.Context, f *dirtyLayer) (bodyInfo, error
 	if err := c.readLayer(ctx, f, plain, 0); err != nil {
 		return bodyInfo{}, err
 	}
-	info := bodyInfo{form: formInline, size: f.size, allocated: f.size}
 	if f.size <= inlineMax {
-		info.inline = string(plain)
-		return info, nil
+		return c.env.inlineInfo(plain), nil
 	}
-	info.form = formChunk
+	info := bodyInfo{form: formChunk, size: f.size, allocated: f.size}
 	g := newSealGroup(c.env.pool, 1)
 	err := g.run(ctx, func(ctx context.Context, buf []byte) (_ []byte, err error) {
 		info.ptr, buf, err = c.env.seal(ctx, store.ChunkData, plain, buf)
@@ -149,7 +147,7 @@ func (c *content) cutFrozen(ctx context.Context, f *dirtyLayer, base *stored) er
 // coverInline makes the bytes of an inline base, which grew too large for
 // that, dirty.
 func (c *content) coverInline(f *dirtyLayer, base *stored) {
-	if base.form != formInline {
+	if !base.direct() {
 		return
 	}
 	c.mu.Lock()

@@ -16,7 +16,7 @@ import (
 type stored struct {
 	bodyInfo
 	env   *contentEnv
-	bytes []byte // of an inline body
+	bytes []byte // of an inline or packed body
 	root  atomic.Pointer[extentNode]
 	hint  atomic.Pointer[extentNode] // the leaf used last
 }
@@ -26,9 +26,17 @@ func newStored(env *contentEnv, b Body) (*stored, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", syscall.EIO, err)
 	}
+	if info.form == formPacked {
+		plain, err := env.sealer.Unpack(nil, []byte(info.packed), int(info.size))
+		if err != nil {
+			return nil, fmt.Errorf("file body: %w: %w", syscall.EIO, err)
+		}
+		info.inline = string(plain)
+	}
 	return storedFrom(env, info), nil
 }
 
+// storedFrom is newStored where the bytes of a packed body are known.
 func storedFrom(env *contentEnv, info bodyInfo) *stored {
 	s := &stored{bodyInfo: info, env: env, bytes: []byte(info.inline)}
 	if info.form == formChunk {
@@ -36,6 +44,18 @@ func storedFrom(env *contentEnv, info bodyInfo) *stored {
 		s.root.Store(&extentNode{root: true, hi: math.MaxInt64, extents: []extent{x}, count: 1, alloc: x.n})
 	}
 	return s
+}
+
+// direct says whether the body holds the bytes themselves.
+func (i *bodyInfo) direct() bool { return i.form == formInline || i.form == formPacked }
+
+// inlineInfo is the info of a body that holds plain itself.
+func (e *contentEnv) inlineInfo(plain []byte) bodyInfo {
+	info := bodyInfo{form: formInline, size: int64(len(plain)), allocated: int64(len(plain)), inline: string(plain)}
+	if packed := e.sealer.Pack(nil, plain); packs(len(plain), len(packed)) {
+		info.form, info.packed = formPacked, string(packed)
+	}
+	return info
 }
 
 // readAt fills p with the bytes at off, zeros past the end.
@@ -82,7 +102,7 @@ func (s *stored) piece(ctx context.Context, off, limit int64) (data []byte, n in
 		return nil, limit, nil
 	}
 	limit = min(limit, s.size-off)
-	if s.form == formInline {
+	if s.direct() {
 		return s.bytes[off : off+limit], limit, nil
 	}
 	x, n, err := s.segment(ctx, off, limit)
@@ -96,7 +116,7 @@ func (s *stored) piece(ctx context.Context, off, limit int64) (data []byte, n in
 // segment returns the extent that holds the byte at off, nil for a hole, and
 // how many bytes from off on are in it, at most limit.
 func (s *stored) segment(ctx context.Context, off, limit int64) (*extent, int64, error) {
-	if s.form == formHole || s.form == formInline || off >= s.size {
+	if s.form == formHole || s.direct() || off >= s.size {
 		return nil, limit, nil
 	}
 	leaf, hi, err := s.leaf(ctx, off)

@@ -231,6 +231,7 @@ func FuzzBody(f *testing.F) {
 		{form: formHole},
 		{form: formHole, size: 1 << 20},
 		{form: formInline, size: 3, inline: "abc"},
+		{form: formPacked, size: 300, packed: "frame"},
 		{form: formChunk, size: 5000, ptr: testPointer(1)},
 		{form: formExtents, size: 1 << 40, allocated: 1 << 20, level: 2, ptr: testPointer(2)},
 	} {

@@ -23,10 +23,9 @@ var (
 	bucketWanted    = []byte("wanted")
 	bucketSnapshots = []byte("snapshots")
 	bucketTrees     = []byte("trees")
-	bucketIndex     = []byte("index")
 
 	allBuckets = [][]byte{bucketMeta, bucketDirs, bucketNames, bucketInodes,
-		bucketLoose, bucketConflicts, bucketWanted, bucketSnapshots, bucketTrees, bucketIndex}
+		bucketLoose, bucketConflicts, bucketWanted, bucketSnapshots, bucketTrees}
 
 	keyFormat = []byte("format")
 	keyVolume = []byte("volume")
@@ -35,10 +34,7 @@ var (
 )
 
 // formatVersion is the version of the whole layout.
-const (
-	formatVersion = 2
-	formatPlain   = 1 // had no index; is made one of the present version when it is opened
-)
+const formatVersion = 1
 
 // The errors of opening a volume's file that can be told apart.
 var (

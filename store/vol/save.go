@@ -30,7 +30,6 @@ func (v *Volume) save(g *group) error {
 			w.place(it)
 		}
 		w.wants(g)
-		w.news(g)
 		w.forgetTrees(stale)
 		w.meta = []change{{keyState, appendState(nil, &g.state)}}
 		return w.write()
@@ -74,8 +73,8 @@ var presence = []byte{1}
 // quickly only in their order, and finds them more quickly before it has
 // taken any.
 type writer struct {
-	tx                                                                  *bbolt.Tx
-	meta, dirs, names, inodes, loose, conflicts, wantings, trees, index []change
+	tx                                                           *bbolt.Tx
+	meta, dirs, names, inodes, loose, conflicts, wantings, trees []change
 }
 
 // write writes it all.
@@ -85,8 +84,7 @@ func (w *writer) write() error {
 		changes []change
 	}{
 		{bucketDirs, w.dirs}, {bucketNames, w.names}, {bucketInodes, w.inodes}, {bucketLoose, w.loose},
-		{bucketConflicts, w.conflicts}, {bucketWanted, w.wantings}, {bucketTrees, w.trees}, {bucketIndex, w.index},
-		{bucketMeta, w.meta},
+		{bucketConflicts, w.conflicts}, {bucketWanted, w.wantings}, {bucketTrees, w.trees}, {bucketMeta, w.meta},
 	} {
 		if err := writeBucket(w.tx.Bucket(b.name), b.changes); err != nil {
 			return fmt.Errorf("bucket %s: %w", b.name, err)
@@ -95,9 +93,14 @@ func (w *writer) write() error {
 	return nil
 }
 
+// fillPercent is how full a page is left that is split. Names come in their
+// order more often than not.
+const fillPercent = 0.9
+
 // writeBucket makes the changes of a bucket. Of a key that is deleted and put
 // the value stays.
 func writeBucket(b *bbolt.Bucket, changes []change) error {
+	b.FillPercent = fillPercent
 	slices.SortFunc(changes, func(x, y change) int {
 		if c := bytes.Compare(x.key, y.key); c != 0 {
 			return c
@@ -175,8 +178,6 @@ func (w *writer) place(it dirItem) {
 	c := change{key: numKey(it.d.num, "")}
 	if !it.gone {
 		c.value = appendDirRecord(nil, it.rec)
-	} else {
-		w.dropIndexOf(it.d.num)
 	}
 	w.dirs = append(w.dirs, c)
 }

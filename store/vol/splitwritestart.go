@@ -118,7 +118,7 @@ func cellAt(xs []extent, off int64) *extent {
 // shorter than any that ends at a boundary of its own was the end of the file
 // once: then the one before it counts, which may have been that too.
 func (s *stored) chunkStart(ctx context.Context, end int64) int64 {
-	if s.form == formInline || s.form == formChunk {
+	if s.direct() || s.form == formChunk {
 		if end <= s.size {
 			return 0
 		}

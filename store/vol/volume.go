@@ -1,7 +1,6 @@
 package vol
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -137,12 +136,19 @@ func writeNew(tx *bbolt.Tx, id ID, file []byte) error {
 // outgrows it, all readers have to end first.
 const mapSize = 1 << 30
 
+// growBy is the least by which the file grows. Bolt would take 16 MiB at once.
+const growBy = 1 << 20
+
 func openBolt(path string) (*bbolt.DB, error) {
-	return bbolt.Open(path, 0o600, &bbolt.Options{
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:         time.Second,
 		FreelistType:    bbolt.FreelistMapType,
 		InitialMmapSize: mapSize,
 	})
+	if err == nil {
+		db.AllocSize = growBy
+	}
+	return db, err
 }
 
 // Open opens the volume at path and starts its committer.
@@ -200,9 +206,6 @@ func (v *Volume) load(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := upgrade(v.db); err != nil {
-		return err
-	}
 	copied := false
 	var root *dirRecord
 	err = v.db.View(func(tx *bbolt.Tx) error {
@@ -234,26 +237,6 @@ func (v *Volume) load(path string) error {
 	v.state.change += changesPerCrash
 	v.watch.from, v.watch.to = v.state.change, v.state.change
 	return v.loadRoot(root, copied, file)
-}
-
-// upgrade makes a volume of the version without an index one of the present
-// version.
-func upgrade(db *bbolt.DB) error {
-	plain := false
-	err := db.View(func(tx *bbolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		plain = meta != nil && bytes.Equal(meta.Get(keyFormat), binary.BigEndian.AppendUint32(nil, formatPlain))
-		return nil
-	})
-	if err != nil || !plain {
-		return err
-	}
-	return db.Update(func(tx *bbolt.Tx) error {
-		if _, err := tx.CreateBucketIfNotExists(bucketIndex); err != nil {
-			return err
-		}
-		return tx.Bucket(bucketMeta).Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))
-	})
 }
 
 func (v *Volume) loadRoot(r *dirRecord, copied bool, file []byte) error {
