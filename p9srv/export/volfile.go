@@ -2,7 +2,6 @@ package export
 
 import (
 	"context"
-	"slices"
 	"syscall"
 
 	"bazil/merge"
@@ -106,7 +105,7 @@ func (d *volDir) ReadDir(ctx context.Context, off uint64, yield func(p9srv.Diren
 		if err != nil {
 			return err
 		}
-		d.entries = d.n.shown(entries)
+		d.entries = entries
 	}
 	for i := off; i < uint64(len(d.entries)); i++ {
 		e := d.entries[i]
@@ -115,14 +114,6 @@ func (d *volDir) ReadDir(ctx context.Context, off uint64, yield func(p9srv.Diren
 		}
 	}
 	return nil
-}
-
-// shown leaves out what the directory of snapshots hides.
-func (n *volNode) shown(entries []vol.DirEntry) []vol.DirEntry {
-	if !n.isRoot() {
-		return entries
-	}
-	return slices.DeleteFunc(entries, func(e vol.DirEntry) bool { return e.Name == snapName })
 }
 
 func (n *volNode) entryQID(e vol.DirEntry) p9srv.QID {

@@ -82,12 +82,7 @@ func (n *volNode) Attr(context.Context) (p9srv.Attr, error) {
 	if err != nil {
 		return p9srv.Attr{}, err
 	}
-	return n.v.attr(a), nil
-}
-
-// attr is what a client gets to see of attributes.
-func (v *view) attr(a vol.Attr) p9srv.Attr {
-	uid, gid := v.clientIDs(a.UID, a.GID)
+	uid, gid := n.v.clientIDs(a.UID, a.GID)
 	return p9srv.Attr{
 		Mode:   modeType(a.Kind, a.Block) | a.Mode,
 		UID:    uid,
@@ -102,7 +97,7 @@ func (v *view) attr(a vol.Attr) p9srv.Attr {
 		MTime:     a.MTime,
 		CTime:     a.CTime,
 		BTime:     a.BTime,
-	}
+	}, nil
 }
 
 func (n *volNode) Walk(ctx context.Context, name string) (p9srv.Node, error) {
@@ -114,9 +109,6 @@ func (n *volNode) Walk(ctx context.Context, name string) (p9srv.Node, error) {
 	}
 	if err := n.may(mayExec); err != nil {
 		return nil, err
-	}
-	if n.isSnap(name) {
-		return n.snapshots(), nil
 	}
 	m, err := n.n.Lookup(ctx, name)
 	if err != nil {

@@ -16,20 +16,21 @@ var may = map[string]struct {
 	imports []string
 	why     string
 }{
-	"merge":               {nil, "the merge is pure: no I/O, no clock, nothing of ours"},
-	"noiseconn":           {nil, "a channel between two keys knows no 9P and no files"},
-	"p9srv":               {nil, "the 9P server knows none of our files"},
-	"store":               {nil, "chunks know no names of files and no versions"},
-	"p9srv/client":        {[]string{"p9srv"}, "the client shares the server's words only"},
-	"store/vol":           {[]string{"merge", "store"}, "a volume knows no 9P and no network"},
-	"merge/replica":       {[]string{"merge", "store", "store/vol"}, "a pull asks through its own interface, whatever the transport"},
-	"p9srv/export":        {[]string{"merge", "p9srv", "store", "store/vol"}, "an export adapts volumes to 9P and knows no peers"},
-	"p9srv/fusemount":     {[]string{"p9srv", "p9srv/client"}, "the FUSE bridge sees a volume as any 9P client does"},
-	"noiseconn/peer":      {[]string{"merge", "noiseconn", "p9srv", "p9srv/client", "store", "store/vol"}, "what devices show each other; pulls are merge/replica's"},
-	"ctlfs":               {[]string{"p9srv"}, "the ctl tree is grammar and files; what its verbs do is handed in"},
-	"cmd/internal/daemon": {[]string{"ctlfs", "merge", "merge/replica", "noiseconn", "noiseconn/peer", "p9srv", "p9srv/client", "p9srv/export", "store", "store/vol"}, "the daemon wires everything but the command line and mounts"},
-	"cmd/internal/layout": {nil, "tests only"},
-	"cmd/bazil":           {[]string{"cmd/internal/daemon", "ctlfs", "noiseconn", "p9srv", "p9srv/client", "p9srv/export", "p9srv/fusemount", "store", "store/vol"}, "the command line starts the daemon and speaks 9P to it"},
+	"merge":                {nil, "the merge is pure: no I/O, no clock, nothing of ours"},
+	"noiseconn":            {nil, "a channel between two keys knows no 9P and no files"},
+	"p9srv":                {nil, "the 9P server knows none of our files"},
+	"store":                {nil, "chunks know no names of files and no versions"},
+	"p9srv/client":         {[]string{"p9srv"}, "the client shares the server's words only"},
+	"store/vol":            {[]string{"merge", "store"}, "a volume knows no 9P and no network"},
+	"merge/replica":        {[]string{"merge", "store", "store/vol"}, "a pull asks through its own interface, whatever the transport"},
+	"p9srv/export":         {[]string{"merge", "p9srv", "store", "store/vol"}, "an export adapts volumes to 9P and knows no peers"},
+	"p9srv/fusemount":      {[]string{"p9srv", "p9srv/client"}, "the FUSE bridge sees a volume as any 9P client does"},
+	"noiseconn/peer":       {[]string{"merge", "noiseconn", "p9srv", "p9srv/client", "store", "store/vol"}, "what devices show each other; pulls are merge/replica's"},
+	"ctlfs":                {[]string{"p9srv"}, "the ctl tree is grammar and files; what its verbs do is handed in"},
+	"cmd/internal/daemon":  {[]string{"ctlfs", "merge", "merge/replica", "noiseconn", "noiseconn/peer", "p9srv", "p9srv/client", "p9srv/export", "store", "store/vol"}, "the daemon wires everything but the command line and mounts"},
+	"cmd/internal/layout":  {nil, "tests only"},
+	"cmd/internal/measure": {[]string{"cmd/internal/daemon", "merge", "p9srv", "p9srv/client", "p9srv/export", "store", "store/vol"}, "a program that measures the daemon and what is below it"},
+	"cmd/bazil":            {[]string{"cmd/internal/daemon", "ctlfs", "noiseconn", "p9srv", "p9srv/client", "p9srv/export", "p9srv/fusemount", "store", "store/vol"}, "the command line starts the daemon and speaks 9P to it"},
 }
 
 // top is all that may stand in the repository's top folder beside dot-files.
