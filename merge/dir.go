@@ -59,10 +59,17 @@ func (d Dir) Change(dot Dot) Dir {
 // The index has for each name, in the end, the last change of each replica
 // at that name or below it. To a change here belong a row with its dot at the
 // name and at each directory's name above; to a partial listing applied, the
-// rows that came with it; to any listing applied, rows with the dots of
-// View.Max for the directory's own name and those above. Rows may be missing
-// for what Whole covers.
+// rows that came with it, those with dots that are not in known; to any
+// listing applied, rows with the dots of View.Max for the directory's own name
+// and those above. Rows may be missing for what Whole covers (Dir.Drop).
 func (d Dir) Partial(known Context) bool { return known.Covers(d.Whole) }
+
+// Drop returns d after the rows of the index with the dots in rows, and with
+// earlier ones of their replicas, were removed. Max covers rows.
+func (d Dir) Drop(rows Context) Dir {
+	d.Whole = d.Whole.Join(rows)
+	return d
+}
 
 // Apply returns d after all names of a peer's directory with view o were
 // joined with its names. Every directory above takes o.Max into its Max

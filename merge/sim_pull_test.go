@@ -28,7 +28,10 @@ func (s *state) list(at path, known Context, partial bool, wrong mistake) listin
 		}
 		it := item{name: c.name, ent: c.ent, hasSub: c.sub != nil}
 		if out.partial {
-			it.last = c.last
+			it.last = c.last.Without(known)
+			if !out.view.Max.Covers(it.last) {
+				panic("the index has more than Max")
+			}
 		}
 		if it.hasSub {
 			it.subView = out.view.Sub(c.sub.dir)

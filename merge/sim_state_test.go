@@ -9,7 +9,8 @@ import (
 // after an edit is done, so that a snapshot is a pointer.
 type place struct {
 	dir   Dir
-	cells []cell // sorted by name
+	half  Context // index rows that go next
+	cells []cell  // sorted by name
 }
 
 // cell is all that a directory has under one name: an entry, a directory's
@@ -96,7 +97,7 @@ func (s *state) edit(at path, change func(p *place, depth int)) {
 }
 
 func editPlace(p *place, at path, depth int, change func(*place, int)) *place {
-	q := &place{p.dir, slices.Clone(p.cells)}
+	q := &place{p.dir, p.half, slices.Clone(p.cells)}
 	change(q, depth)
 	if depth < len(at) {
 		c := q.cell(at[depth])
@@ -142,6 +143,20 @@ func (s *state) news(at path, last Context) {
 	})
 }
 
+// turn drops the rows of a directory's index that are older than its last
+// turn.
+func (s *state) turn(at path, wrong mistake) {
+	s.editDir(at, func(p *place) {
+		for i := range p.cells {
+			p.cells[i].last = p.cells[i].last.Without(p.half)
+		}
+		if wrong != indexDropsSilently {
+			p.dir = p.dir.Drop(p.half)
+		}
+		p.half = p.dir.Max
+	})
+}
+
 // change stores a name after the local change s.n.
 func (s *state) change(at path, e Entry, wrong mistake) {
 	s.make(at.dir(), wrong)
@@ -183,7 +198,7 @@ func (s *state) sweep(wrong mistake) {
 }
 
 func sweepPlace(p *place, v View, wrong mistake) *place {
-	q := &place{p.dir, slices.Clone(p.cells)}
+	q := &place{p.dir, p.half, slices.Clone(p.cells)}
 	for i := range q.cells {
 		c := &q.cells[i]
 		c.ent.Ctx = c.ent.Ctx.Without(v.Ctx)

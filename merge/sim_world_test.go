@@ -115,7 +115,7 @@ func (w *world) step() error {
 	case is(o.repeat):
 		w.repeatApply()
 	case is(o.sweep):
-		r.sweep(w.wrong)
+		w.tidy(r)
 	case is(o.crash):
 		w.crash(r)
 		known = nil
@@ -129,6 +129,17 @@ func (w *world) step() error {
 		return nil
 	}
 	return w.checkStep(r, known)
+}
+
+// tidy forgets what a replica need not remember, or shortens an index.
+func (w *world) tidy(r *replica) {
+	at := w.anyPath()
+	at = at[:w.rand.IntN(len(at)+1)]
+	if w.rand.IntN(2) == 0 && r.place(at) != nil {
+		r.turn(at, w.wrong)
+	} else {
+		r.sweep(w.wrong)
+	}
 }
 
 // knowledge is what r knows of each name, to see that it only grows.

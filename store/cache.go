@@ -1,13 +1,20 @@
 package store
 
-import "sync"
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
 // cache keeps the plaintext of chunks, those used longest ago leaving first,
-// within a bound of bytes. It is cut into shards by ID so that readers seldom
-// meet. It also makes those who want one chunk at one time wait for one load.
+// within a bound of bytes; what nobody used for a few minutes leaves, too. It
+// is cut into shards by ID so that readers seldom meet. It also makes those who
+// want one chunk at one time wait for one load.
 type cache struct {
 	shards []cacheShard
-	limit  int64 // bytes of each shard
+	limit  int64         // bytes of each shard
+	now    atomic.Uint32 // goes up with every sweep
 }
 
 type cacheShard struct {
@@ -23,6 +30,7 @@ type cacheEntry struct {
 	next, prev *cacheEntry
 	p          Pointer
 	t          ChunkType
+	used       uint32 // cache.now when it was used last
 	plain      []byte
 }
 
@@ -41,7 +49,13 @@ const (
 	cacheShardMin     = 4 * MaxPlain // smaller shards would thrash
 	cacheEntryExtra   = 256          // what an entry costs beside its plaintext
 	cacheEntryMaxPart = 2            // an entry larger than this part of a shard is not kept
+	cacheSweep        = 30 * time.Second
+	cacheIdleSweeps   = 10 // sweeps after which an entry that was not used leaves
 )
+
+// defaultCacheBytes is an eighth of the machine's memory, but not more than
+// a server may take without asking.
+func defaultCacheBytes() int64 { return min(max(memoryBytes()/8, 64<<20), 1<<30) }
 
 func newCache(bytes int64) *cache {
 	n := max(1, min(cacheShards, bytes/cacheShardMin))
@@ -73,6 +87,7 @@ func (c *cache) begin(r *Reader, p *Pointer, t ChunkType) (plain []byte, f *flig
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.entries[p.ID]; e != nil && e.t == t && e.p.Key.Equal(p.Key) {
+		e.used = c.now.Load()
 		s.unlink(e)
 		s.linkNewest(e)
 		return e.plain, nil, false
@@ -92,9 +107,55 @@ func (c *cache) finish(f *flight) {
 	defer s.mu.Unlock()
 	delete(s.flights, f.p.ID)
 	if f.err == nil {
-		s.insert(&cacheEntry{p: f.p, t: f.t, plain: f.plain}, c.limit)
+		s.insert(&cacheEntry{p: f.p, t: f.t, used: c.now.Load(), plain: f.plain}, c.limit)
 	}
 	close(f.done)
+}
+
+// add keeps a copy of the plaintext of a chunk, of which the caller has made
+// sure that it is that, unless it is too large or here already.
+func (c *cache) add(p *Pointer, t ChunkType, plain []byte) {
+	s := c.shard(&p.ID)
+	if int64(len(plain))+cacheEntryExtra > c.limit/cacheEntryMaxPart || s.has(&p.ID) {
+		return
+	}
+	e := &cacheEntry{p: *p, t: t, used: c.now.Load(), plain: append([]byte(nil), plain...)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.insert(e, c.limit)
+}
+
+func (s *cacheShard) has(id *ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[*id] != nil
+}
+
+// sweepLoop gives the memory of what nobody uses back.
+func (c *cache) sweepLoop(ctx context.Context) {
+	t := time.NewTicker(cacheSweep)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			c.sweep()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// sweep drops what was not used since cacheIdleSweeps sweeps ago.
+func (c *cache) sweep() {
+	now := c.now.Add(1)
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		for e := s.ring.prev; e != &s.ring && now-e.used > cacheIdleSweeps; e = s.ring.prev {
+			s.drop(e)
+		}
+		s.mu.Unlock()
+	}
 }
 
 func (s *cacheShard) insert(e *cacheEntry, limit int64) {

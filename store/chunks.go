@@ -13,7 +13,6 @@ import (
 // Sizes that Options leave open.
 const (
 	defaultSegmentSize = 128 << 20
-	defaultCacheBytes  = 64 << 20
 	maxSegmentChunks   = 1 << 17 // bounds the memory that an unsealed segment takes
 	maxOpenFiles       = 256
 	maxUnsealedQueue   = 4 // full segments that may wait for their footers while more is appended
@@ -293,7 +292,7 @@ func newChunks(fs files, dir string, o Options) *Chunks {
 	}
 	size := o.CacheBytes
 	if size <= 0 {
-		size = defaultCacheBytes
+		size = defaultCacheBytes()
 	}
 	c.cache = newCache(size)
 	c.blocks.New = func() any { return new([blockSize]byte) }
@@ -306,6 +305,7 @@ func newChunks(fs files, dir string, o Options) *Chunks {
 func (c *Chunks) start() {
 	c.done.Go(c.flushLoop)
 	c.done.Go(c.sealLoop)
+	c.done.Go(func() { c.cache.sweepLoop(c.ctx) })
 }
 
 // close makes everything durable and ends the goroutines.

@@ -126,6 +126,17 @@
 // keeps other writers away from that room until it has freed some, and makes it
 // again.
 //
+// # The cache
+//
+// Plaintext that was read or written stays in memory, within
+// Options.CacheBytes, and leaves when others need the room or nobody used it
+// for five minutes. What is read gets in when it has been verified, what is
+// written when it has been sealed. A chunk is verified as a whole, so a random
+// read of 4 KiB costs 500 us without the cache and 1 us with it: the default
+// is large for that. It lies in the heap, where a slice that is lent to a reply
+// keeps its memory alive whatever leaves the cache meanwhile; the server paces
+// the garbage collector so that this does not double it.
+//
 // # Versions
 //
 // Each format carries its version and an unknown one is refused by name

@@ -55,6 +55,11 @@ func (r *Reader) Read(ctx context.Context, p Pointer, t ChunkType) ([]byte, erro
 	}
 }
 
+// Keep puts a copy of a chunk's plaintext into the cache, so that what was
+// just written can be read without being opened. Plain must be what the
+// Reader's own Sealer made p of.
+func (r *Reader) Keep(p Pointer, t ChunkType, plain []byte) { r.chunks.cache.add(&p, t, plain) }
+
 // shares says whether the outcome of a load answers this read, too: not if it
 // was for other bytes, or failed for a reason of its own.
 func (r *Reader) shares(f *flight, p *Pointer, t ChunkType) bool {

@@ -11,7 +11,7 @@ import (
 
 // Options are how a data directory is opened. The zero value works.
 type Options struct {
-	CacheBytes  int64                  // plaintext of chunks kept in memory for all readers; 64 MiB if 0
+	CacheBytes  int64                  // plaintext of chunks kept in memory for all readers; an eighth of the machine's if 0, 64 MiB to 1 GiB
 	SegmentSize int64                  // bytes from which a segment is sealed; 128 MiB if 0, at most 1 GiB
 	Passphrase  func() ([]byte, error) // asked for the passphrase if the data directory has one
 	Log         *slog.Logger           // gets events such as damage found; nobody if nil

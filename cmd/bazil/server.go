@@ -18,8 +18,9 @@ type ServerCmd struct {
 
 // serverFlags say how a server runs.
 type serverFlags struct {
-	Addr    string `placeholder:"HOST:PORT" help:"Where to listen for peers (default: port 34211 on all addresses, or any free port if that is taken)."`
-	Verbose bool   `short:"v" help:"Tell on the standard error what happens."`
+	Addr    string   `placeholder:"HOST:PORT" help:"Where to listen for peers (default: port 34211 on all addresses, or any free port if that is taken)."`
+	Cache   byteSize `placeholder:"SIZE" help:"How much of what is read and written to keep in memory, as 512M or 2G (default: an eighth of the machine's memory, 64M to 1G)."`
+	Verbose bool     `short:"v" help:"Tell on the standard error what happens."`
 }
 
 // ServerRunCmd runs the server.
@@ -41,7 +42,7 @@ func (f *serverFlags) start(g *Globals) (*daemon.Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := daemon.New(daemon.Options{Dir: dir, Addr: f.Addr, Log: f.log()})
+	d := daemon.New(daemon.Options{Dir: dir, Addr: f.Addr, CacheBytes: int64(f.Cache), Log: f.log()})
 	err = d.Start(context.WithoutCancel(g.ctx))
 	switch {
 	case errors.Is(err, store.ErrLocked):

@@ -45,7 +45,7 @@ func checkEntry(e *vol.NamedEntry) error {
 	if err := e.Entry.Validate(); err != nil {
 		return err
 	}
-	return e.SubView.Valid()
+	return errors.Join(e.SubView.Valid(), e.Last.Valid())
 }
 
 // checkName returns an error unless name can stand in a directory.

@@ -50,6 +50,32 @@ func (s *otherID) Info(ctx context.Context) (vol.Info, error) {
 	return in, err
 }
 
+// TestOneNameOfMany: of a directory of many names a pull gets one, if one has
+// changed, and none if the other side had the change from here.
+func TestOneNameOfMany(t *testing.T) {
+	const many = 3000
+	ds := newDevices(t, 2)
+	a, b := ds[0], ds[1]
+	a.mkdir("d")
+	for i := range many {
+		a.write(fmt.Sprint("d/", i), "x")
+	}
+	if r := b.pull(a); r.Names != 1+many {
+		t.Fatalf("%+v", r)
+	}
+	for i := range 5 {
+		a.write(fmt.Sprint("d/", i), "changed")
+		b.remove(fmt.Sprint("d/", 9+i))
+		if r := b.pull(a); r.Names != 2 || r.Dirs != 2 {
+			t.Errorf("%+v", r)
+		}
+		if r := a.pull(b); r.Names != 2 || r.Dirs != 2 {
+			t.Errorf("%+v", r)
+		}
+	}
+	b.wantTree(a.tree())
+}
+
 func TestSubdirectoriesAreSkippedUnlessChanged(t *testing.T) {
 	ds := newDevices(t, 2)
 	a, b := ds[0], ds[1]
@@ -134,8 +160,8 @@ func TestEditsOfBothConflict(t *testing.T) {
 	if a.read("f") != "from a" || b.read("f") != "from b" {
 		t.Fatal("what is shown changed where it was written")
 	}
-	keep := c.conflicts()[0].Siblings[0]
-	check(t, c.v.Resolve(ctx, "f", keep.Dot))
+	conflict := c.conflicts()[0]
+	check(t, c.v.Resolve(ctx, "f", conflict.Dots(), conflict.Siblings[0].Dot))
 	gossip(ds)
 	for _, d := range ds {
 		if n := len(d.conflicts()); n != 0 || d.read("f") != c.read("f") {

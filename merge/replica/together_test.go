@@ -140,7 +140,7 @@ func (h *history) step(t *testing.T) {
 		}
 	case k == 7:
 		if cs := d.conflicts(); len(cs) > 0 {
-			d.v.Resolve(ctx, cs[0].Path, cs[0].Siblings[h.rand.IntN(len(cs[0].Siblings))].Dot)
+			d.v.Resolve(ctx, cs[0].Path, cs[0].Dots(), cs[0].Siblings[h.rand.IntN(len(cs[0].Siblings))].Dot)
 		}
 	default:
 		h.pull(t, d, h.ds[h.rand.IntN(3)])

@@ -229,6 +229,9 @@ func (l *lookup) name(w *wireName) (n vol.NamedEntry, err error) {
 	if !validName(n.Name) || n.Name == ".." {
 		return n, errors.New("no name of a file")
 	}
+	if n.Last, err = l.at(w.Last); err != nil {
+		return n, err
+	}
 	if n.Entry, err = l.entry(&w.Entry); err != nil || n.Sub == 0 {
 		return n, err
 	}

@@ -63,6 +63,7 @@ type wireName struct {
 	Entry wireEntry
 	Sub   uint64
 	View  wireView // all 0 where Sub is 0
+	Last  uint64   // place in Contexts
 }
 
 type wireEntry struct {
@@ -195,7 +196,7 @@ func (t *tables) putAttr(a merge.Attr) wireAttr {
 }
 
 func (t *tables) putName(n *vol.NamedEntry) wireName {
-	out := wireName{Name: cbor.ByteString(n.Name), Entry: t.putEntry(n.Entry), Sub: n.Sub}
+	out := wireName{Name: cbor.ByteString(n.Name), Entry: t.putEntry(n.Entry), Sub: n.Sub, Last: t.putContext(n.Last)}
 	if n.Sub != 0 {
 		out.View = t.putView(n.SubView)
 	}
@@ -239,7 +240,7 @@ func appendNames(dst []byte, names []vol.NamedEntry) ([]byte, int, error) {
 
 // roughSize is about how many bytes n takes on the wire, not too few.
 func roughSize(n *vol.NamedEntry) int {
-	size := 32 + len(n.Name) + 18*(len(n.Ctx)+len(n.SubView.Ctx)+len(n.SubView.Max)+len(n.SubView.Gone))
+	size := 32 + len(n.Name) + 18*(len(n.Ctx)+len(n.Last)+len(n.SubView.Ctx)+len(n.SubView.Max)+len(n.SubView.Gone))
 	for i := range n.Versions {
 		size += 64 + len(n.Versions[i].Content) + 18*len(n.Versions[i].Dots)
 	}

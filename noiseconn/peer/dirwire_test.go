@@ -110,6 +110,7 @@ func genDir(t *rapid.T) vol.DirState {
 		if n.Sub = rapid.Uint64Range(0, 3).Draw(t, "sub"); n.Sub != 0 {
 			n.SubView = genView(t)
 		}
+		n.Last = d.View.Max
 		d.Entries = append(d.Entries, n)
 	}
 	return d
@@ -181,7 +182,7 @@ func TestEveryFieldIsSent(t *testing.T) {
 		want string
 	}{
 		{vol.DirState{}, "Dir Same View Root Partial Entries"},
-		{vol.NamedEntry{}, "Name Entry Sub SubView"},
+		{vol.NamedEntry{}, "Name Entry Sub SubView Last"},
 		{vol.DirRequest{}, "Dir Known"},
 		{vol.Info{}, "ID Replica"},
 		{merge.View{}, "Ctx Max Gone"},

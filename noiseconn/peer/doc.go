@@ -66,10 +66,13 @@
 //	'c'  a chunk                       its sealed bytes
 //	'm'  a chunk that is not here      no body
 //	'd'  a directory's head            [number, flags, view, root entry]
-//	'n'  some of its names, in order   [[name, entry, sub, sub's view] ...]
+//	'n'  some of its names, in order   [[name, entry, sub, sub's view, last] ...]
 //
-// A directory's 'n' records follow its 'd' record; the next 'd', or the end,
-// ends it. The bodies of 'd' and 'n', and the questions, are drawn where their
+// A 'd' record's flags say whether the directory is known (1: no names follow)
+// and whether the names that do not follow have no news (2: a partial
+// listing); else they are absent. Then last has, of each name, the last changes
+// at it and below that the asker does not know. A directory's 'n' records
+// follow its 'd' record; the next 'd', or the end, ends it. The bodies of 'd' and 'n', and the questions, are drawn where their
 // Go types stand. CBOR here has definite lengths, no tags, and no keys
 // twice; anything else is refused.
 //

@@ -28,7 +28,7 @@ func sampleDir() vol.DirState {
 		Attrs:    []merge.Attr{{Stamp: st, Dots: dots, Mode: 0o644, Xattrs: map[string][]byte{"user.a": {1}, "user.b": nil}}},
 	}
 	return vol.DirState{Dir: 5, View: view, Root: e, Entries: []vol.NamedEntry{
-		{Name: "a", Entry: e}, {Name: "b", Entry: e, Sub: 6, SubView: view}, {Name: "c"},
+		{Name: "a", Entry: e}, {Name: "b", Entry: e, Sub: 6, SubView: view}, {Name: "c", Last: view.Max},
 	}}
 }
 

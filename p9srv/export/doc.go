@@ -26,4 +26,16 @@
 // A QID's path is the volume's number above 48 bits of inode number; numbers
 // below 1<<48 are the root's and the ctl tree's. Its version follows the
 // inode's change counter and is never 0, the value that forbids caching.
+//
+// # Snapshots
+//
+// At the root of each volume .snap is walked to and not listed. It has a
+// directory for each snapshot; making, removing and renaming directories there
+// does so with snapshots, for whom the root's mode lets change it. Below,
+// everything is EROFS. A QID path there is the top bit and a hash of the
+// snapshot chunk's ID, the path and the volume's number, so that it is the
+// same always, also when the snapshot is renamed. An export of a directory
+// below a volume's root has no .snap; one may show VOLUME/.snap/NAME alone. A
+// file of a snapshot that is removed can be read until its chunks are
+// collected.
 package export

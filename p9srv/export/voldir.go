@@ -61,6 +61,9 @@ func (n *volNode) createExisting(ctx context.Context, name string, flags uint32,
 // make adds an entry that belongs to the user; a set-group-ID directory gives
 // its group, and to directories the bit, to what is made in it.
 func (n *volNode) make(ctx context.Context, name string, what vol.New) (*volNode, error) {
+	if n.isSnap(name) {
+		return nil, syscall.EEXIST
+	}
 	a, err := n.n.Attr()
 	if err != nil {
 		return nil, err
@@ -137,6 +140,9 @@ func (n *volNode) Unlink(ctx context.Context, name string, flags uint32) error {
 
 // mayRemove checks the directory's permission and its sticky bit.
 func (n *volNode) mayRemove(ctx context.Context, name string) error {
+	if n.isSnap(name) {
+		return syscall.EPERM
+	}
 	if err := n.mayChange(); err != nil || n.v.uid == 0 {
 		return err
 	}
@@ -156,6 +162,9 @@ func (n *volNode) mayRemove(ctx context.Context, name string) error {
 }
 
 func (n *volNode) Rename(ctx context.Context, name string, to p9srv.Node, newName string) error {
+	if _, ok := to.(snapDir); ok {
+		return syscall.EPERM // with EXDEV, mv(1) would make a snapshot and copy into it
+	}
 	dir, ok := to.(*volNode)
 	if !ok || dir.vol != n.vol {
 		return syscall.EXDEV

@@ -2,6 +2,7 @@ package export
 
 import (
 	"context"
+	"slices"
 	"syscall"
 
 	"bazil/merge"
@@ -105,7 +106,7 @@ func (d *volDir) ReadDir(ctx context.Context, off uint64, yield func(p9srv.Diren
 		if err != nil {
 			return err
 		}
-		d.entries = entries
+		d.entries = d.n.shown(entries)
 	}
 	for i := off; i < uint64(len(d.entries)); i++ {
 		e := d.entries[i]
@@ -114,6 +115,14 @@ func (d *volDir) ReadDir(ctx context.Context, off uint64, yield func(p9srv.Diren
 		}
 	}
 	return nil
+}
+
+// shown leaves out what the directory of snapshots hides.
+func (n *volNode) shown(entries []vol.DirEntry) []vol.DirEntry {
+	if !n.isRoot() {
+		return entries
+	}
+	return slices.DeleteFunc(entries, func(e vol.DirEntry) bool { return e.Name == snapName })
 }
 
 func (n *volNode) entryQID(e vol.DirEntry) p9srv.QID {

@@ -82,7 +82,12 @@ func (n *volNode) Attr(context.Context) (p9srv.Attr, error) {
 	if err != nil {
 		return p9srv.Attr{}, err
 	}
-	uid, gid := n.v.clientIDs(a.UID, a.GID)
+	return n.v.attr(a), nil
+}
+
+// attr is what a client gets to see of attributes.
+func (v *view) attr(a vol.Attr) p9srv.Attr {
+	uid, gid := v.clientIDs(a.UID, a.GID)
 	return p9srv.Attr{
 		Mode:   modeType(a.Kind, a.Block) | a.Mode,
 		UID:    uid,
@@ -97,7 +102,7 @@ func (n *volNode) Attr(context.Context) (p9srv.Attr, error) {
 		MTime:     a.MTime,
 		CTime:     a.CTime,
 		BTime:     a.BTime,
-	}, nil
+	}
 }
 
 func (n *volNode) Walk(ctx context.Context, name string) (p9srv.Node, error) {
@@ -109,6 +114,9 @@ func (n *volNode) Walk(ctx context.Context, name string) (p9srv.Node, error) {
 	}
 	if err := n.may(mayExec); err != nil {
 		return nil, err
+	}
+	if n.isSnap(name) {
+		return n.snapshots(), nil
 	}
 	m, err := n.n.Lookup(ctx, name)
 	if err != nil {

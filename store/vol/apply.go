@@ -42,8 +42,10 @@ func (v *Volume) Apply(ctx context.Context, local uint64, remote DirState) (subs
 		return nil, false, err
 	}
 	v.meetOwn(remote.View)
-	if err := v.loadNames(d); err != nil {
-		return nil, false, err
+	if !remote.Partial {
+		if err := v.loadNames(d); err != nil {
+			return nil, false, err
+		}
 	}
 	a := applier{v: v, d: d, remote: &remote, meeting: merge.Meeting{Mine: d.view(v.state.dot()), Theirs: remote.View}}
 	if err := a.prepare(); err != nil {
@@ -152,6 +154,9 @@ func (a *applier) install() error {
 		if err := a.below(j.e, j.theirs); err != nil {
 			return err
 		}
+		if len(j.theirs.Last) > 0 && a.remote.Partial {
+			a.v.addNews(news{j.e, j.theirs.Last})
+		}
 	}
 	v, d := a.v, a.d
 	v.learned(d, d.Apply(a.remote.View, !a.remote.Partial), a.remote.View)
@@ -173,6 +178,7 @@ func (a *applier) store(j *join) {
 	if j.changed && e != v.root.at {
 		if x, ok := rec.Settle(); ok {
 			rec.Entry, a.settled = x, true
+			v.tell(e)
 		}
 	}
 	if j.changed {
@@ -218,9 +224,10 @@ func (a *applier) below(e *entry, b *NamedEntry) error {
 func (v *Volume) learned(d *dir, dir merge.Dir, theirs merge.View) {
 	d.Dir = dir
 	v.markDir(d)
-	for p := d.parent(); p != nil; p = p.parent() {
+	for p := d.parent(); p != nil; d, p = p, p.parent() {
 		p.Dir = p.Learn(theirs)
 		v.markDir(p)
+		v.tellLearned(d, theirs.Max)
 	}
 }
 

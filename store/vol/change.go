@@ -8,11 +8,12 @@ import (
 )
 
 // put stores the record that a local change makes of e: what it shares with
-// peers is trimmed, the directories above are told.
+// peers is trimmed, the directories above and the index are told.
 func (v *Volume) put(e *entry, rec *record) {
 	v.spend()
 	rec.Ctx = v.trim(e.dir, rec.Ctx)
 	v.set(e, rec)
+	v.tell(e)
 	v.raise(e.dir)
 }
 
@@ -131,6 +132,10 @@ func (v *Volume) dirIno(d *dir) uint64 {
 // foldDir puts what touchDir noted in the record of d's name.
 func (v *Volume) foldDir(d *dir) {
 	if d.touched == 0 {
+		return
+	}
+	if d.at.rec.kind() != merge.KindDir { // it is gone, and its place remembers only deletions
+		d.touched = 0
 		return
 	}
 	r := d.at.rec.clone()

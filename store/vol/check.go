@@ -1,6 +1,7 @@
 package vol
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,6 +81,9 @@ func (s *DirState) check() error {
 		if err := e.check(); err != nil {
 			return fmt.Errorf("%q: %w", e.Name, err)
 		}
+		if !s.View.Max.Covers(e.Last) {
+			return fmt.Errorf("%q: changes that its directory has not: %w", e.Name, errMalformed)
+		}
 		if i > 0 && strings.Compare(s.Entries[i-1].Name, e.Name) >= 0 {
 			return fmt.Errorf("%q: names out of order: %w", e.Name, errMalformed)
 		}
@@ -100,5 +104,5 @@ func (e *NamedEntry) check() error {
 	if len(e.Versions) == 0 {
 		e.Versions = nil
 	}
-	return e.SubView.Valid()
+	return errors.Join(e.SubView.Valid(), e.Last.Valid())
 }

@@ -34,7 +34,7 @@ func samplePlace() *dirRecord {
 	c := func(n uint64) merge.Context { return merge.Context{{Replica: 2, N: n}, {Replica: 9, N: 1}} }
 	return &dirRecord{
 		Dir:    merge.Dir{Ctx: c(5), Max: c(8), Gone: c(2), Whole: nil},
-		Parent: 4, Name: "name", Live: 3, Dirs: 1, Records: 5,
+		Parent: 4, Name: "name", Live: 3, Dirs: 1, Records: 5, Rows: 6, Half: merge.Context{{Replica: 3, N: 4}},
 	}
 }
 

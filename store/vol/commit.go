@@ -146,6 +146,9 @@ func (v *Volume) freeze() *group {
 	for i := 0; i < len(g.dirs); i++ { // folding may add to them
 		v.foldDir(g.dirs[i])
 	}
+	for _, d := range g.dirs {
+		v.turnIndex(d)
+	}
 	for _, f := range g.files {
 		v.freezeFile(g, f)
 	}
@@ -276,6 +279,8 @@ func (v *Volume) takeBack(g *group) {
 	}
 	v.now.wants = append(g.wants, v.now.wants...)
 	v.now.fetched = append(g.fetched, v.now.fetched...)
+	v.now.news = append(g.news, v.now.news...)
+	v.now.turns = append(g.turns, v.now.turns...)
 }
 
 // settleFiles puts the bodies that a group made known in the place of their

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"bazil/merge"
+	"bazil/store"
 )
 
 // Conflict is a name whose versions differ.
@@ -98,6 +99,60 @@ func (r *record) siblings() []Sibling {
 	return out
 }
 
+// Dots returns a dot of each sibling: who resolves the conflict has seen these.
+func (c *Conflict) Dots() []merge.Dot {
+	dots := make([]merge.Dot, 0, len(c.Siblings))
+	for _, s := range c.Siblings {
+		dots = append(dots, s.Dot)
+	}
+	return dots
+}
+
+// SiblingTarget returns what the symlink at path that holds dot leads to.
+func (v *Volume) SiblingTarget(ctx context.Context, path string, dot merge.Dot) (string, error) {
+	ver, err := v.siblingAt(path, dot)
+	if err == nil && ver.Kind != merge.KindSymlink {
+		err = syscall.EINVAL
+	}
+	return ver.Content, err
+}
+
+// SiblingHere tells whether all content of the version at path that holds dot
+// is on this device.
+func (v *Volume) SiblingHere(ctx context.Context, path string, dot merge.Dot) (bool, error) {
+	ver, err := v.siblingAt(path, dot)
+	if err != nil {
+		return false, err
+	}
+	if ver.Kind != merge.KindFile || !Body(ver.Content).remote() { // or it is being written, here
+		return true, nil
+	}
+	here := true
+	missing, err := walkChunks(ctx, v.o.Chunks, v.o.Sealer, Body(ver.Content), func(id store.ID, _ bool) error {
+		here = here && v.o.Chunks.Has(id)
+		return ctx.Err()
+	})
+	return here && len(missing) == 0, err
+}
+
+// siblingAt returns the version at path that holds dot.
+func (v *Volume) siblingAt(path string, dot merge.Dot) (ver merge.Version, err error) {
+	v.mu.Lock()
+	defer v.unlock()
+	if v.closed {
+		return ver, errClosed
+	}
+	e, err := v.entryAt(path)
+	if err != nil {
+		return ver, err
+	}
+	found, err := e.rec.sibling(dot)
+	if err == nil {
+		ver = *found
+	}
+	return ver, err
+}
+
 // entryAt returns the entry of a path, which has a record. v.mu is held.
 func (v *Volume) entryAt(path string) (*entry, error) {
 	d := v.root
@@ -162,48 +217,4 @@ func (v *Volume) OpenSibling(ctx context.Context, path string, dot merge.Dot) (*
 	in := &inode{kind: merge.KindFile, at: &entry{name: e.name, rec: rec}}
 	in.at.node = in
 	return v.open(in, false), nil
-}
-
-// Resolve ends a conflict: of the versions at path, those that hold a dot of
-// keep stay, the others are superseded. Peers learn of it as of any change.
-// What is there without a version, a device node or a directory that exists
-// because of what is in it, is kept by the zero dot, and stays in any case.
-// ENOENT: nothing is to be kept.
-func (v *Volume) Resolve(ctx context.Context, path string, keep ...merge.Dot) error {
-	if err := v.Sync(ctx); err != nil {
-		return err
-	}
-	if err := v.begin(ctx); err != nil {
-		return err
-	}
-	defer v.unlock()
-	e, err := v.entryAt(path)
-	if err != nil {
-		return err
-	}
-	var over []merge.Dot
-	kept := 0
-	if e.rec.version() == nil && slices.Contains(keep, merge.Dot{}) {
-		kept = 1
-	}
-	for i := range e.rec.Versions {
-		if ver := &e.rec.Versions[i]; holdsAny(ver, keep) {
-			kept++
-		} else {
-			over = append(over, ver.Dots...)
-		}
-	}
-	if kept == 0 {
-		return fmt.Errorf("%s: none of the versions to keep is there: %w", path, syscall.ENOENT)
-	}
-	if len(over) == 0 {
-		return nil
-	}
-	rec := e.rec.clone()
-	v.spend()
-	rec.Entry = rec.Delete(over)
-	v.present(e, e.rec, rec)
-	v.put(e, rec)
-	v.touchDir(e.dir, now())
-	return nil
 }

@@ -116,7 +116,7 @@ func (e *contentEnv) sealData(ctx context.Context, plain, buf []byte) (store.Poi
 	return e.seal(ctx, store.ChunkData, plain, buf)
 }
 
-// seal stores plain as a chunk.
+// seal stores plain as a chunk, which can then be read without being opened.
 func (e *contentEnv) seal(ctx context.Context, t store.ChunkType, plain, buf []byte) (store.Pointer, []byte, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Pointer{}, buf, err
@@ -128,6 +128,7 @@ func (e *contentEnv) seal(ctx context.Context, t store.ChunkType, plain, buf []b
 	if _, err := e.chunks.Put(ctx, p.ID, sealed); err != nil {
 		return store.Pointer{}, sealed, ioError("store chunk", p.ID, err)
 	}
+	e.reader.Keep(p, t, plain)
 	return p, sealed, nil
 }
 

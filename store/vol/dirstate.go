@@ -31,8 +31,9 @@ type DirState struct {
 type NamedEntry struct {
 	Name string
 	merge.Entry
-	Sub     uint64     // the sender's number of the directory at this name, 0: none
-	SubView merge.View // its view, where Sub is not 0
+	Sub     uint64        // the sender's number of the directory at this name, 0: none
+	SubView merge.View    // its view, where Sub is not 0
+	Last    merge.Context // in a partial listing: the last changes at this name and below that are news
 }
 
 // DirState returns the state of a directory, 0 standing for the root. known is
@@ -61,6 +62,13 @@ func readDirState(ctx context.Context, tx *bbolt.Tx, num uint64, known merge.Con
 	if known.Covers(view.Max) {
 		out.Same = true
 		return out, nil
+	}
+	r, err := readDirRecord(tx, num)
+	if err != nil {
+		return out, err
+	}
+	if partial, err := readPartial(tx, &out, r, known); partial || err != nil {
+		return out, err
 	}
 	err = eachName(tx, num, func(name, value []byte) error {
 		rec, err := decodeRecord(value)

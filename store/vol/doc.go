@@ -54,6 +54,18 @@
 // writer saw (inode.pinned, inode.held). A writer's version supersedes just
 // that (inode.seen).
 //
+// # The index of changes
+//
+// So that one change among many names costs a pull one name, each directory
+// has an index by dots: of each, the names at or below which something
+// happened under that dot (merge.Dir.Partial). A group writes one key for each
+// directory that it changes, whatever the number of names. When the names
+// written to it are as many as the directory has, or minRows, the index turns:
+// the rows that are older than the turn before go, and Whole takes them in.
+// So it never has many more names than two listings, and who was away for
+// longer than that gets a full listing. One of more than a quarter of the
+// names is a full one in any case.
+//
 // # Snapshots
 //
 // A snapshot is a tree of sealed chunks, made from one Bolt read transaction:
@@ -83,7 +95,8 @@
 // A volume is one Bolt file. Numbers in keys are 8 bytes, big-endian; DIR is
 // the number of a place, INO that of an inode.
 //
-//	meta       format      4 bytes, big-endian: 1
+//	meta       format      4 bytes, big-endian: 2; a volume of version 1, which has
+//	                       no index, becomes one of version 2 when it is opened
 //	           volume      16 bytes: the volume's ID
 //	           file        16 bytes: device and inode number of the file itself;
 //	                       where they differ the file is a copy, and takes a new replica ID
@@ -96,8 +109,11 @@
 //	wanted     number      content that came in from a peer and may not be here
 //	snapshots  NAME        snapshot record
 //	trees      DIR         tree record, of a directory that did not change since a snapshot
+//	index      DIR REPLICA NUMBER
+//	                       names, sorted: list of changes, below; REPLICA and NUMBER are a dot
 //
-// inodes, loose and conflicts follow from names. Bolt's own checksums and
+// inodes, loose and conflicts follow from names, index from nothing: what it
+// lacks or has lost is covered by Whole of merge.Dir, or told by full listings. Bolt's own checksums and
 // page copies recover the file after a crash; a record that does not decode
 // fails what needs it with EIO, and nothing else.
 //
@@ -131,12 +147,17 @@
 //
 //	setting           stamp, dots, u mode, u owner, u group, list of bytes name, bytes value
 //
-//	directory record  1 byte    version, 1
+//	directory record  1 byte    version, 2
 //	                  u         DIR of the parent, 0 for the root
 //	                  bytes     name
 //	                  u u u     names that exist, directories among them, names with a record
+//	                  u         names written to its index since that last turned
 //	                  table
 //	                  dots x4   Ctx, Max, Gone, Whole of merge.Dir
+//	                  dots      Max when its index last turned
+//	                  (version 1 has neither of what the index needs; Whole is Max then)
+//
+//	list of changes   bytes...  names, to the end
 //
 //	wanted            1 byte    version, 1
 //	                  u u bytes INO, DIR and name that it came in at

@@ -16,6 +16,7 @@ type entry struct {
 	node *inode  // what the name shows, if in memory
 	sub  *dir    // the directory at this place, if in memory
 	gen  uint64  // the last group that it is part of
+	told uint64  // the last group that has an own change of it for the index
 	used bool    // since the cache last looked
 	prev *entry  // in the cache's list
 	next *entry
@@ -26,23 +27,26 @@ type entry struct {
 type dir struct {
 	merge.Dir
 	num      uint64
-	at       *entry // its name; the root's is "" in itself
-	live     uint64 // names that exist
-	dirs     uint64 // names that show a directory
-	records  uint64 // names of which something is stored, in memory and in Bolt together
-	cached   uint64 // of these, names in memory
+	at       *entry        // its name; the root's is "" in itself
+	live     uint64        // names that exist
+	dirs     uint64        // names that show a directory
+	records  uint64        // names of which something is stored, in memory and in Bolt together
+	cached   uint64        // of these, names in memory
+	rows     uint64        // names written to its index since that turned
+	half     merge.Context // Max when it turned
 	children map[string]*entry
-	raised   uint64 // the last own change that Max has
-	gen      uint64 // the last group that it is part of
-	touched  int64  // when names last came or went, since that was put in the entry's record
-	change   uint64 // the number of that change
-	gone     bool   // the place is no longer remembered
+	raised   uint64        // the last own change that Max has
+	learned  merge.Context // has rows at its name in the index above
+	gen      uint64        // the last group that it is part of
+	touched  int64         // when names last came or went, since that was put in the entry's record
+	change   uint64        // the number of that change
+	gone     bool          // the place is no longer remembered
 }
 
 func newDir(num uint64, r *dirRecord) *dir {
 	return &dir{
 		Dir: r.Dir, num: num,
-		live: r.Live, dirs: r.Dirs, records: r.Records,
+		live: r.Live, dirs: r.Dirs, records: r.Records, rows: r.Rows, half: r.Half,
 		children: make(map[string]*entry),
 	}
 }
@@ -57,7 +61,7 @@ func (d *dir) parent() *dir {
 
 // record is what is to be stored of d.
 func (d *dir) record() *dirRecord {
-	r := &dirRecord{Dir: d.Dir, Live: d.live, Dirs: d.dirs, Records: d.records}
+	r := &dirRecord{Dir: d.Dir, Live: d.live, Dirs: d.dirs, Records: d.records, Rows: d.rows, Half: d.half}
 	if p := d.parent(); p != nil {
 		r.Parent, r.Name = p.num, d.at.name
 	}

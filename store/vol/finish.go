@@ -73,11 +73,40 @@ func (v *Volume) looseNames(d *dir) (names []string, err error) {
 	if err != nil {
 		return nil, v.damage(err)
 	}
-	for name, e := range d.children {
-		if v.dirty(e.gen) && e.rec.loose() {
-			names = append(names, name)
+	v.eachDirty(d, func(e *entry) {
+		if e.rec.loose() {
+			names = append(names, e.name)
 		}
-	}
+	})
 	slices.Sort(names)
 	return slices.Compact(names), nil
+}
+
+// eachDirty calls fn for the names of d that are not durable, some perhaps
+// twice. It looks at the names of d or at those of the groups, whichever are
+// fewer.
+func (v *Volume) eachDirty(d *dir, fn func(e *entry)) {
+	groups := [][]*entry{v.now.entries}
+	if v.commit != nil {
+		groups = append(groups, v.commit.entries)
+	}
+	n := 0
+	for _, g := range groups {
+		n += len(g)
+	}
+	if n > len(d.children) {
+		for _, e := range d.children {
+			if v.dirty(e.gen) {
+				fn(e)
+			}
+		}
+		return
+	}
+	for _, g := range groups {
+		for _, e := range g {
+			if e.dir == d {
+				fn(e)
+			}
+		}
+	}
 }

@@ -14,6 +14,8 @@ type group struct {
 	files   []*file  // with bytes to be flushed
 	wants   []want   // content that came in
 	fetched []uint64 // numbers of wants that are no more
+	news    []news   // for the index of changes
+	turns   []turn   // of that
 
 	// What follows is set when the group is closed, and is then only the
 	// committer's.
@@ -90,5 +92,6 @@ func (v *Volume) raise(d *dir) {
 		d.raised = n
 		d.Dir = d.Dir.Change(v.state.dot())
 		v.markDir(d)
+		v.tell(d.at)
 	}
 }

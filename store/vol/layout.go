@@ -23,9 +23,10 @@ var (
 	bucketWanted    = []byte("wanted")
 	bucketSnapshots = []byte("snapshots")
 	bucketTrees     = []byte("trees")
+	bucketIndex     = []byte("index")
 
 	allBuckets = [][]byte{bucketMeta, bucketDirs, bucketNames, bucketInodes,
-		bucketLoose, bucketConflicts, bucketWanted, bucketSnapshots, bucketTrees}
+		bucketLoose, bucketConflicts, bucketWanted, bucketSnapshots, bucketTrees, bucketIndex}
 
 	keyFormat = []byte("format")
 	keyVolume = []byte("volume")
@@ -34,7 +35,10 @@ var (
 )
 
 // formatVersion is the version of the whole layout.
-const formatVersion = 1
+const (
+	formatVersion = 2
+	formatPlain   = 1 // had no index; is made one of the present version when it is opened
+)
 
 // The errors of opening a volume's file that can be told apart.
 var (

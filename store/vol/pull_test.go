@@ -11,11 +11,16 @@ import (
 // goes; -1 is enough for all.
 func pull(tb testing.TB, to, from *Volume, budget int) (applied int) {
 	tb.Helper()
+	return pullCounted(tb, to, from, budget).applied
+}
+
+func pullCounted(tb testing.TB, to, from *Volume, budget int) *puller {
+	tb.Helper()
 	ok(tb, from.Sync(ctx))
 	p := &puller{tb: tb, to: to, from: from, budget: budget}
 	p.dir(0, 0, nil)
 	ok(tb, to.Sync(ctx))
-	return p.applied
+	return p
 }
 
 type puller struct {
@@ -23,6 +28,8 @@ type puller struct {
 	to, from *Volume
 	budget   int
 	applied  int
+	names    int // that the sender listed
+	whole    int // full listings
 }
 
 func (p *puller) dir(local, remote uint64, lack *DirState) bool {
@@ -41,6 +48,10 @@ func (p *puller) dir(local, remote uint64, lack *DirState) bool {
 	done := true
 	if !s.Same {
 		p.applied++
+		p.names += len(s.Entries)
+		if !s.Partial {
+			p.whole++
+		}
 		subs, _, err := p.to.Apply(ctx, local, s)
 		ok(p.tb, err)
 		for _, sub := range subs {
@@ -131,7 +142,7 @@ func TestPullConflict(t *testing.T) {
 			other = s.Dot
 		}
 	}
-	ok(t, a.Resolve(ctx, "f", other))
+	ok(t, a.Resolve(ctx, "f", cs[0].Dots(), other))
 	if readFile(t, a.Root(), "f") != "theirs" || len(must[[]Conflict](t)(a.Conflicts(ctx))) != 0 {
 		t.Fatal("not resolved")
 	}

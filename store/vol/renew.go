@@ -17,6 +17,7 @@ func (v *Volume) meetOwn(theirs merge.View) {
 // renew makes this another replica.
 func (v *Volume) renew() {
 	old := v.state.dot()
+	v.tellAs(old)
 	v.root.Ctx = v.root.Ctx.With(old)
 	v.markDir(v.root)
 	v.state.replica, v.state.n = newReplicaID(), 0

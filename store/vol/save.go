@@ -30,6 +30,7 @@ func (v *Volume) save(g *group) error {
 			w.place(it)
 		}
 		w.wants(g)
+		w.news(g)
 		w.forgetTrees(stale)
 		w.meta = []change{{keyState, appendState(nil, &g.state)}}
 		return w.write()
@@ -73,8 +74,8 @@ var presence = []byte{1}
 // quickly only in their order, and finds them more quickly before it has
 // taken any.
 type writer struct {
-	tx                                                           *bbolt.Tx
-	meta, dirs, names, inodes, loose, conflicts, wantings, trees []change
+	tx                                                                  *bbolt.Tx
+	meta, dirs, names, inodes, loose, conflicts, wantings, trees, index []change
 }
 
 // write writes it all.
@@ -84,7 +85,8 @@ func (w *writer) write() error {
 		changes []change
 	}{
 		{bucketDirs, w.dirs}, {bucketNames, w.names}, {bucketInodes, w.inodes}, {bucketLoose, w.loose},
-		{bucketConflicts, w.conflicts}, {bucketWanted, w.wantings}, {bucketTrees, w.trees}, {bucketMeta, w.meta},
+		{bucketConflicts, w.conflicts}, {bucketWanted, w.wantings}, {bucketTrees, w.trees}, {bucketIndex, w.index},
+		{bucketMeta, w.meta},
 	} {
 		if err := writeBucket(w.tx.Bucket(b.name), b.changes); err != nil {
 			return fmt.Errorf("bucket %s: %w", b.name, err)
@@ -178,6 +180,8 @@ func (w *writer) place(it dirItem) {
 	c := change{key: numKey(it.d.num, "")}
 	if !it.gone {
 		c.value = appendDirRecord(nil, it.rec)
+	} else {
+		w.dropIndexOf(it.d.num)
 	}
 	w.dirs = append(w.dirs, c)
 }

@@ -135,6 +135,9 @@ func (x *snapEntry) check() error {
 	if x.mode&^0o7777 != 0 || x.kind < merge.KindFile || x.kind > merge.KindDevice {
 		return errMalformed
 	}
+	if err := checkSetting(&merge.Attr{Xattrs: x.xattrs}); err != nil {
+		return err
+	}
 	v := merge.Version{Kind: x.kind, Content: x.content, Size: int64(len(x.content))}
 	if x.kind == merge.KindFile {
 		v.Size = Body(x.content).Size()

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sort"
+	"sync"
 	"syscall"
 
 	"bazil/merge"
@@ -16,6 +17,19 @@ import (
 type snapReader struct {
 	env *contentEnv
 	id  store.ID // of the snapshot chunk
+
+	mu     sync.Mutex // guards what follows: tree chunks decoded lately
+	recent [snapRecent]decodedNode
+	next   int // the one to be replaced
+}
+
+// snapRecent is how many decoded tree chunks a reader keeps: those of a path
+// and of a directory's neighbouring names, each up to a few times snapChunkMax.
+const snapRecent = 8
+
+type decodedNode struct {
+	id store.ID
+	n  *snapNode // never changed
 }
 
 // SnapNode is a file or directory in a snapshot. It never changes, is safe for
@@ -28,6 +42,35 @@ type SnapNode struct {
 }
 
 func (t *snapReader) node(ctx context.Context, p store.Pointer) (*snapNode, error) {
+	if n := t.decoded(p.ID); n != nil {
+		return n, nil
+	}
+	n, err := t.decode(ctx, p)
+	if err == nil {
+		t.keep(decodedNode{p.ID, n})
+	}
+	return n, err
+}
+
+func (t *snapReader) decoded(id store.ID) *snapNode {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range t.recent {
+		if d.id == id {
+			return d.n
+		}
+	}
+	return nil
+}
+
+func (t *snapReader) keep(d decodedNode) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.recent[t.next] = d
+	t.next = (t.next + 1) % snapRecent
+}
+
+func (t *snapReader) decode(ctx context.Context, p store.Pointer) (*snapNode, error) {
 	plain, err := t.env.reader.Read(ctx, p, store.ChunkTree)
 	if err != nil {
 		return nil, ioError("read tree chunk", p.ID, err)
@@ -43,10 +86,15 @@ func (t *snapReader) node(ctx context.Context, p store.Pointer) (*snapNode, erro
 func (n *SnapNode) Kind() merge.Kind { return n.kind }
 
 // Ino is a number that stands for this file in this snapshot.
-func (n *SnapNode) Ino() uint64 {
+func (n *SnapNode) Ino() uint64 { return snapIno(n.t.id, n.path) }
+
+// Ino is that of the snapshot's root directory.
+func (s *SnapshotInfo) Ino() uint64 { return snapIno(s.Pointer.ID, "") }
+
+func snapIno(snapshot store.ID, path string) uint64 {
 	h := sha256.New()
-	h.Write(n.t.id[:])
-	h.Write([]byte(n.path))
+	h.Write(snapshot[:])
+	h.Write([]byte(path))
 	return binary.BigEndian.Uint64(h.Sum(nil))
 }
 

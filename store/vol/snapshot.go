@@ -2,7 +2,6 @@ package vol
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"syscall"
 
@@ -38,10 +37,35 @@ func (v *Volume) Snapshot(ctx context.Context, name string) (SnapshotInfo, error
 	} else if err != syscall.ENOENT {
 		return SnapshotInfo{}, err
 	}
+	defer v.o.Chunks.Hold()()
+	return v.takeSnapshot(ctx, name)
+}
+
+// Freeze returns the tree as it is at this moment, as Snapshot makes it, but
+// remembers it only until release is called.
+func (v *Volume) Freeze(ctx context.Context) (root *SnapNode, release func(), err error) {
+	if err := lock(ctx, v.snapshotting); err != nil {
+		return nil, nil, err
+	}
+	defer unlock(v.snapshotting)
+	release = v.o.Chunks.Hold()
+	info, err := v.takeSnapshot(ctx, "")
+	if err == nil {
+		root, err = v.OpenSnapshotAt(ctx, info.Pointer)
+	}
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return root, release, nil
+}
+
+// takeSnapshot makes a snapshot and records it if it has a name. The caller
+// has snapshotting and a Hold.
+func (v *Volume) takeSnapshot(ctx context.Context, name string) (SnapshotInfo, error) {
 	if err := v.Sync(ctx); err != nil {
 		return SnapshotInfo{}, err
 	}
-	defer v.o.Chunks.Hold()()
 	v.noteStale()
 	defer v.stale.end()
 	info, made, err := v.buildSnapshot(ctx, name)
@@ -81,8 +105,8 @@ func (v *Volume) buildSnapshot(ctx context.Context, name string) (info SnapshotI
 	return info, made, err
 }
 
-// saveSnapshot records a snapshot, and the trees of those directories that
-// did not change meanwhile.
+// saveSnapshot records a snapshot that has a name, and the trees of those
+// directories that did not change meanwhile.
 func (v *Volume) saveSnapshot(info *SnapshotInfo, made map[uint64]snapTree) error {
 	return v.db.Update(func(tx *bbolt.Tx) error {
 		var changes []change
@@ -91,10 +115,11 @@ func (v *Volume) saveSnapshot(info *SnapshotInfo, made map[uint64]snapTree) erro
 				changes = append(changes, change{numKey(num, ""), appendSnapTree(nil, &t)})
 			}
 		}
-		return errors.Join(
-			writeBucket(tx.Bucket(bucketTrees), changes),
-			tx.Bucket(bucketSnapshots).Put([]byte(info.Name), appendSnapshotInfo(nil, info)),
-		)
+		err := writeBucket(tx.Bucket(bucketTrees), changes)
+		if err != nil || info.Name == "" {
+			return err
+		}
+		return tx.Bucket(bucketSnapshots).Put([]byte(info.Name), appendSnapshotInfo(nil, info))
 	})
 }
 

@@ -1,6 +1,7 @@
 package vol
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -71,8 +72,21 @@ func (w *syncWorld) step() {
 		w.crash(r)
 	case k < 75:
 		w.closeWriter(r)
+	case k < 78:
+		r.v.shortenIndexes()
 	default:
 		w.pull(r, w.rs[w.rand.IntN(len(w.rs))], w.rand.IntN(8)-1)
+	}
+}
+
+// shortenIndexes makes the index of each directory in memory turn with the
+// next group.
+func (v *Volume) shortenIndexes() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, d := range v.dirs {
+		d.rows += minRows + d.records
+		v.markDir(d)
 	}
 }
 
@@ -201,21 +215,49 @@ func (w *syncWorld) closeWriter(r *syncReplica) {
 	ok(w.tb, h.Close())
 }
 
+// resolve ends a conflict. A version that is kept is written anew by that, so
+// it may be seen again though somebody replaced it elsewhere: that is done in
+// histories only that do not look for contents that come back.
 func (w *syncWorld) resolve(r *syncReplica, path string) {
 	for _, c := range must[[]Conflict](w.tb)(r.v.Conflicts(ctx)) {
 		if c.Path != path || r.opened != nil {
 			continue
 		}
-		keep := c.Siblings[w.rand.IntN(len(c.Siblings))].Dot
-		for _, s := range c.Siblings {
-			if s.Dot != keep && s.Kind == merge.KindFile {
-				h := must[*Handle](w.tb)(r.v.OpenSibling(ctx, path, s.Dot))
-				w.supersede(r, readHandle(w.tb, h))
-				ok(w.tb, h.Close())
+		var err error
+		keep, fresh := merge.Dot{}, w.content(r)
+		over := w.bytesOf(r, &c)
+		if w.moves {
+			delete(w.alive, fresh)
+			keep = c.Siblings[w.rand.IntN(len(c.Siblings))].Dot
+			err = r.v.Resolve(ctx, path, c.Dots(), keep)
+		} else {
+			err = r.v.ResolveFrom(ctx, path, c.Dots(), strings.NewReader(fresh))
+		}
+		if errors.Is(err, syscall.ENOTEMPTY) { // the directory has names in it
+			delete(w.alive, fresh)
+			continue
+		}
+		ok(w.tb, err)
+		for dot, content := range over {
+			if dot != keep {
+				w.supersede(r, content)
 			}
 		}
-		ok(w.tb, r.v.Resolve(ctx, path, keep))
+		r.durable()
 	}
+}
+
+// bytesOf are the contents of the files among the versions in conflict.
+func (w *syncWorld) bytesOf(r *syncReplica, c *Conflict) map[merge.Dot]string {
+	out := make(map[merge.Dot]string)
+	for _, s := range c.Siblings {
+		if s.Kind == merge.KindFile {
+			h := must[*Handle](w.tb)(r.v.OpenSibling(ctx, c.Path, s.Dot))
+			out[s.Dot] = readHandle(w.tb, h)
+			ok(w.tb, h.Close())
+		}
+	}
+	return out
 }
 
 func (w *syncWorld) rename(r *syncReplica, d *Node, name string) {

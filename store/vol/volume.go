@@ -1,6 +1,7 @@
 package vol
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -206,6 +207,9 @@ func (v *Volume) load(path string) error {
 	if err != nil {
 		return err
 	}
+	if err := upgrade(v.db); err != nil {
+		return err
+	}
 	copied := false
 	var root *dirRecord
 	err = v.db.View(func(tx *bbolt.Tx) error {
@@ -237,6 +241,26 @@ func (v *Volume) load(path string) error {
 	v.state.change += changesPerCrash
 	v.watch.from, v.watch.to = v.state.change, v.state.change
 	return v.loadRoot(root, copied, file)
+}
+
+// upgrade makes a volume of the version without an index one of the present
+// version.
+func upgrade(db *bbolt.DB) error {
+	plain := false
+	err := db.View(func(tx *bbolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		plain = meta != nil && bytes.Equal(meta.Get(keyFormat), binary.BigEndian.AppendUint32(nil, formatPlain))
+		return nil
+	})
+	if err != nil || !plain {
+		return err
+	}
+	return db.Update(func(tx *bbolt.Tx) error {
+		if _, err := tx.CreateBucketIfNotExists(bucketIndex); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketMeta).Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))
+	})
 }
 
 func (v *Volume) loadRoot(r *dirRecord, copied bool, file []byte) error {

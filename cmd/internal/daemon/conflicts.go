@@ -128,7 +128,7 @@ func (d *Daemon) resolve(ctx context.Context, c *ctlfs.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := v.vol.Resolve(ctx, all[i].Path, keep.Dot); err != nil {
+	if err := v.vol.Resolve(ctx, all[i].Path, all[i].Dots(), keep.Dot); err != nil {
 		return fmt.Errorf("resolve %q in volume %q: %w", path, name, err)
 	}
 	d.followers.settle(ctx)

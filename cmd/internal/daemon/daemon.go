@@ -28,6 +28,8 @@ type Options struct {
 	Dir  string       // the data directory, which must exist
 	Addr string       // where to listen for peers; empty: DefaultPort on all addresses, or any port if that is taken
 	Log  *slog.Logger // nil: nowhere
+
+	CacheBytes int64 // store.Options.CacheBytes
 }
 
 // Daemon is a server. Its methods that ctlfs and export call may be called by
@@ -40,6 +42,7 @@ type Daemon struct {
 	events  ctlfs.Log
 
 	store   *store.Store
+	pacer   *pacer
 	key     noiseconn.SecretKey
 	volumes volumes
 	links   links
@@ -72,9 +75,10 @@ func (d *Daemon) Start(ctx context.Context) (err error) {
 		}
 	}()
 	d.started = time.Now()
-	if d.store, err = store.Open(d.o.Dir, store.Options{Log: d.log}); err != nil {
+	if d.store, err = store.Open(d.o.Dir, store.Options{Log: d.log, CacheBytes: d.o.CacheBytes}); err != nil {
 		return err
 	}
+	d.pacer = startPacer(d.store.Chunks())
 	d.key = noiseconn.SecretKey(d.store.SecretKey())
 	if err := d.openVolumes(); err != nil {
 		return err
@@ -119,6 +123,7 @@ func (d *Daemon) Close() error {
 			errs = append(errs, fmt.Errorf("close volume %q: %w", name, err))
 		}
 	}
+	d.pacer.close()
 	errs = append(errs, d.store.Close())
 	d.store = nil
 	return errors.Join(errs...)

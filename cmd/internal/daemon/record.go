@@ -142,6 +142,10 @@ func listExports(tx *store.Tx) ([]exportEntry, error) {
 	return all, err
 }
 
+// maxNumber is the last number for a volume: it stands in the upper 16 bits of
+// a QID path, the topmost of which is that of snapshots.
+const maxNumber = 1<<15 - 1
+
 // nextNumber gives out a number that was never given out before, from 1.
 func nextNumber(tx *store.Tx, counter string) (uint16, error) {
 	var last uint16
@@ -149,7 +153,7 @@ func nextNumber(tx *store.Tx, counter string) (uint16, error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return 0, err
 	}
-	if last == 1<<16-1 {
+	if last >= maxNumber {
 		return 0, ctlfs.Errorf(syscall.ENOSPC, "this data directory has given out all numbers for a %s", counter)
 	}
 	return last + 1, tx.Put(counterTable, counter, last+1)
