@@ -209,6 +209,13 @@
 //
 // Take a place away again.
 //
+//	volume follow VOLUME PEER [on|off]
+//
+// Follow a peer's changes of the volume as they come, or, with off, no longer.
+// The peer must have a location. While it is away it is tried again and again,
+// and what it changed meanwhile comes in when it is back. How it goes stands in
+// the volume's status.
+//
 //	conflicts [VOLUME]
 //
 // List the names that have several versions, of one volume or of all.

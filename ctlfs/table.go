@@ -145,6 +145,15 @@ var table = []Verb{
 		Example: "volume storage remove myfiles peerkey:8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f",
 	},
 	{
+		Name: "volume follow",
+		Args: []Arg{argVolume, argPeer, {Name: "mode", Form: Optional, Words: []string{"on", "off"}}},
+		Help: "Follow a peer's changes of the volume as they come, or, with off, no longer.",
+		Detail: "The peer must have a location. While it is away it is tried again and again,\n" +
+			"and what it changed meanwhile comes in when it is back. How it goes stands in\n" +
+			"the volume's status.",
+		Example: "volume follow myfiles white",
+	},
+	{
 		Name: "conflicts", Args: []Arg{{Name: "volume", Kind: KindVolume, Form: Optional}},
 		Help: "List the names that have several versions, of one volume or of all.",
 		Detail: "Each version is a record: where it is, the replica that made it, its size and\n" +

@@ -12,6 +12,7 @@ type VolumeCmd struct {
 	Mount   VolumeMountCmd   `cmd:"" help:"Mount a volume."`
 	Unmount UnmountCmd       `cmd:"" help:"Take a mount away."`
 	Sync    VolumeSyncCmd    `cmd:"" help:"Bring a peer's changes into the volume."`
+	Follow  VolumeFollowCmd  `cmd:""`
 	Storage VolumeStorageCmd `cmd:"" help:"Say where a volume's chunks can be fetched."`
 }
 
@@ -88,6 +89,18 @@ type VolumeSyncCmd struct {
 
 // Run asks the server.
 func (c *VolumeSyncCmd) Run(g *Globals) error { return g.do("sync", c.Volume, c.Peer) }
+
+// VolumeFollowCmd brings a peer's changes in as they come.
+type VolumeFollowCmd struct {
+	oneVolume
+	Peer string `arg:"" help:"The peer's name or public key."`
+	Mode string `arg:"" optional:"" default:"on" enum:"on,off" help:"on or off."`
+}
+
+// Run asks the server.
+func (c *VolumeFollowCmd) Run(g *Globals) error {
+	return g.do("volume", "follow", c.Volume, c.Peer, c.Mode)
+}
 
 // VolumeStorageCmd is the commands about a volume's storage.
 type VolumeStorageCmd struct {

@@ -99,13 +99,16 @@ func (v volumeEntry) making() command {
 	return c
 }
 
-// config is the commands that give the volume its storage.
+// config is the commands that give the volume its storage and those it follows.
 func (v volumeEntry) config() []command {
 	var all []command
 	for _, backend := range v.Storage {
 		if backend != localBackend {
 			all = append(all, command{"volume storage add", v.name, []string{backend}})
 		}
+	}
+	for _, key := range v.Follow {
+		all = append(all, command{"volume follow", v.name, []string{key}})
 	}
 	return all
 }

@@ -86,6 +86,9 @@ func (d *Daemon) Start(ctx context.Context) (err error) {
 	if err := d.listen(); err != nil {
 		return err
 	}
+	if err := d.startFeeds(); err != nil {
+		return err
+	}
 	return d.export()
 }
 

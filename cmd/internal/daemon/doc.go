@@ -7,6 +7,7 @@
 //	volumes      one file of metadata each, <dir>/volumes/ID.db
 //	listener     Noise connections of peers; each is served the tree its key may see
 //	links        connections to peers, made when something wants one
+//	feeds        what volumes follow: they wait for changes at peers and pull them
 //	exports      9P listeners, <dir>/9p.sock (mode 0600) the first of them
 //	ctl          the control directory that all of them show
 //

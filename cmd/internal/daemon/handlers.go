@@ -36,6 +36,7 @@ func (d *Daemon) handlers() map[string]ctlfs.Handler {
 		"volume restore":        d.volumeRestore,
 		"volume storage add":    d.volumeStorageAdd,
 		"volume storage remove": d.volumeStorageRemove,
+		"volume follow":         d.volumeFollow,
 		"export add":            d.exportAdd,
 		"export remove":         d.exportRemove,
 	} {

@@ -106,6 +106,9 @@ func (d *Daemon) peerRemove(_ context.Context, c *ctlfs.Call) error {
 			if slices.Contains(v.Storage, peerBackend(p.key)) {
 				return ctlfs.Errorf(syscall.EBUSY, "peer %s is storage of volume %q: volume storage remove comes first", p.label(), v.name)
 			}
+			if slices.Contains(v.Follow, p.key.String()) {
+				return ctlfs.Errorf(syscall.EBUSY, "peer %s is followed by volume %q: volume follow %s %s off comes first", p.label(), v.name, v.name, p.label())
+			}
 		}
 		return tx.Delete(peerTable, p.key.String())
 	})

@@ -33,7 +33,15 @@ func count(n int) string {
 	return number(int64(n))
 }
 
+// fetchContent gets the volume's content that is not here. One does it at a
+// time: what it finds is what all want.
 func (d *Daemon) fetchContent(ctx context.Context, v *openVolume, remote string, l *link) (sum replica.Result, err error) {
+	select {
+	case v.fetching <- struct{}{}:
+		defer func() { <-v.fetching }()
+	case <-ctx.Done():
+		return sum, ctx.Err()
+	}
 	others, err := volumeFetcher{d, v.name}.links()
 	if err != nil {
 		return sum, err

@@ -36,8 +36,9 @@ type volumeRecord struct {
 	Number     uint16   `cbor:"2,keyasint"` // never given out twice, never 0
 	Sharing    string   `cbor:"3,keyasint"` // name of the sharing key
 	Storage    []string `cbor:"4,keyasint,omitempty"`
-	OriginPeer string   `cbor:"5,keyasint,omitempty"` // key of the peer it was connected to
-	OriginName string   `cbor:"6,keyasint,omitempty"` // its name there
+	OriginPeer string   `cbor:"5,keyasint,omitempty"`  // key of the peer it was connected to
+	OriginName string   `cbor:"6,keyasint,omitempty"`  // its name there
+	Follow     []string `cbor:"10,keyasint,omitempty"` // keys of peers that it follows
 }
 
 // exportRecord is what is configured of an export. It is found by its name.

@@ -86,6 +86,7 @@ func (d *Daemon) servePeer(ctx context.Context, c *noiseconn.Conn) {
 		return
 	}
 	d.event("peer.connected", "peer", d.peerLabel(key))
+	d.knock(key)
 	s := &p9srv.Server{Tree: peer.NewTree(backend{d}, key, d.log), MaxMsize: 1 << 20, Log: d.log}
 	err := s.ServeConn(ctx, c)
 	if err != nil && ctx.Err() == nil {

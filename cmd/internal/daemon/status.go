@@ -106,13 +106,18 @@ func (o volumeObject) entry() (e volumeEntry, err error) {
 // Name is the volume's name.
 func (o volumeObject) Name() string { return o.name }
 
-// Status is one record of the volume, and one for each sync of it.
+// Status is one record of the volume, one for each sync of it, and one for
+// each peer that it follows.
 func (o volumeObject) Status(ctx context.Context) ([]ctlfs.Record, error) {
 	e, err := o.entry()
 	if err != nil {
 		return nil, err
 	}
-	return append([]ctlfs.Record{o.d.volumeRecord(ctx, e)}, o.d.syncs.records(o.name)...), nil
+	records := append([]ctlfs.Record{o.d.volumeRecord(ctx, e)}, o.d.syncs.records(o.name)...)
+	if v := o.d.volumes.get(o.name); v != nil {
+		records = append(records, v.feeds.records()...)
+	}
+	return records, nil
 }
 
 // Config is the commands that give it what it has.

@@ -27,7 +27,9 @@ type openVolume struct {
 	vol    *vol.Volume // nil: it could not be opened
 	failed error       // why
 
-	replica *replica.Replica // what pulls into it
+	replica  *replica.Replica // what pulls into it
+	fetching chan struct{}    // capacity 1: held by the one who fetches its content
+	feeds    feeds
 
 	ctx    context.Context // ends when the volume closes
 	cancel context.CancelFunc
@@ -60,6 +62,7 @@ func (v *openVolume) close() error {
 	v.closed = true
 	v.mu.Unlock()
 	v.cancel()
+	v.feeds.close()
 	v.users.Wait()
 	if v.vol == nil {
 		return nil
@@ -196,7 +199,7 @@ func (d *Daemon) openVolumes() error {
 }
 
 func (d *Daemon) openVolume(e volumeEntry) *openVolume {
-	v := &openVolume{name: e.name, id: e.ID, number: e.Number}
+	v := &openVolume{name: e.name, id: e.ID, number: e.Number, fetching: make(chan struct{}, 1)}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
 	key, err := d.sharingKey(e.Sharing)
 	if err == nil {

@@ -1,0 +1,230 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"bazil/ctlfs"
+	"bazil/merge/replica"
+	"bazil/noiseconn"
+	"bazil/noiseconn/peer"
+)
+
+// How a feed paces itself.
+const (
+	// feedGather is the least time from the beginning of one pull to the next,
+	// in which changes gather: each pull makes the peer's changes durable.
+	feedGather = 20 * time.Millisecond
+	// feedRetry is how long a feed waits after its first failure, twice as long
+	// after each further one, up to feedPatience. A peer that connects to this
+	// device ends the wait.
+	feedRetry    = 500 * time.Millisecond
+	feedPatience = time.Minute
+)
+
+// feed follows a peer's copy of a volume: it waits for changes there, pulls
+// them, and fetches the content that came with them.
+type feed struct {
+	d   *Daemon
+	v   *openVolume
+	key noiseconn.PublicKey
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	knocked chan struct{} // capacity 1: the peer has connected
+	came    chan *origin  // capacity 1: names came from there, perhaps with content
+
+	mu      sync.Mutex // guards all below
+	live    bool       // it hears of changes
+	problem error      // why it does not, or why content is missing
+	pulled  time.Time  // when changes last came in
+}
+
+// origin is a peer's copy of a volume.
+type origin struct {
+	*peer.VolumeSource
+	peer peerEntry
+	link *link
+	name string // of the volume there
+}
+
+func newFeed(d *Daemon, v *openVolume, key noiseconn.PublicKey) *feed {
+	f := &feed{d: d, v: v, key: key, knocked: make(chan struct{}, 1), came: make(chan *origin, 1)}
+	ctx, cancel := context.WithCancel(v.ctx)
+	f.cancel = cancel
+	f.running.Go(func() { f.run(ctx) })
+	f.running.Go(func() { f.fetch(ctx) })
+	return f
+}
+
+func (f *feed) stop() {
+	f.cancel()
+	f.running.Wait()
+}
+
+// knock ends the wait after a failure.
+func (f *feed) knock() {
+	select {
+	case f.knocked <- struct{}{}:
+	default:
+	}
+}
+
+// run listens again and again.
+func (f *feed) run(ctx context.Context) {
+	for wait := feedRetry; ; wait = min(2*wait, feedPatience) {
+		began := time.Now()
+		err := f.listen(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		f.lost(err)
+		if time.Since(began) > feedPatience {
+			wait = feedRetry
+		}
+		select {
+		case <-time.After(wait):
+		case <-f.knocked:
+			wait = feedRetry
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// listen pulls when there are changes, until something fails.
+func (f *feed) listen(ctx context.Context) error {
+	from, err := f.d.origin(ctx, f.v.name, f.key)
+	if err != nil {
+		return err
+	}
+	for since := uint64(0); ; {
+		if since, err = from.Events(ctx, since); err != nil {
+			return peerError(from.peer, from.name, err)
+		}
+		began := time.Now()
+		if err := f.pull(ctx, from); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(max(feedGather, time.Since(began)) - time.Since(began)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// origin finds a peer's copy of a volume.
+func (d *Daemon) origin(ctx context.Context, volume string, key noiseconn.PublicKey) (*origin, error) {
+	p, l, err := d.toPeer(key.String())
+	if err != nil {
+		return nil, err
+	}
+	remote, err := d.remoteName(ctx, volume, p, l)
+	if err != nil {
+		return nil, err
+	}
+	return &origin{l.client.Volume(remote), p, l, remote}, nil
+}
+
+// pull brings in what has changed there.
+func (f *feed) pull(ctx context.Context, from *origin) error {
+	turn := f.d.syncs.state(pair{f.v.name, from.peer.label()}).turn
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	r, err := f.v.replica.Pull(ctx, from, replica.Options{})
+	if err != nil {
+		return peerError(from.peer, from.name, err)
+	}
+	f.heard(from, r)
+	select {
+	case f.came <- from:
+	default: // the fetch to come gets this too
+	}
+	return nil
+}
+
+// heard notes a pull that went well.
+func (f *feed) heard(from *origin, r replica.Result) {
+	f.mu.Lock()
+	was := f.live
+	f.live = true
+	if !was {
+		f.problem = nil
+	}
+	if r.Changed > 0 {
+		f.pulled = time.Now()
+	}
+	f.mu.Unlock()
+	if !was {
+		f.d.event("follow.live", "volume", f.v.name, "peer", from.peer.label())
+	}
+	if r.Changed > 0 {
+		f.d.event("follow.pulled", "volume", f.v.name, "peer", from.peer.label(),
+			"dirs", number(int64(r.Dirs)), "changed", number(int64(r.Changed)))
+	}
+}
+
+// lost notes that the peer cannot be followed.
+func (f *feed) lost(err error) {
+	f.mu.Lock()
+	was := f.live || f.problem == nil
+	f.live, f.problem = false, err
+	f.mu.Unlock()
+	if was {
+		f.d.event("follow.lost", "volume", f.v.name, "peer", f.d.peerLabel(f.key), "error", err.Error())
+	}
+}
+
+// fetch gets content when some came in. What could not be had is tried again
+// when more comes in, or after a while.
+func (f *feed) fetch(ctx context.Context) {
+	var from *origin
+	var again <-chan time.Time
+	wait := feedRetry
+	for {
+		select {
+		case from = <-f.came:
+		case <-again:
+		case <-ctx.Done():
+			return
+		}
+		_, err := f.d.fetchContent(ctx, f.v, from.name, from.link)
+		if ctx.Err() != nil {
+			return
+		}
+		f.mu.Lock()
+		if f.live {
+			f.problem = err
+		}
+		f.mu.Unlock()
+		if again = nil; err != nil {
+			again = time.After(wait)
+			wait = min(2*wait, feedPatience)
+		} else {
+			wait = feedRetry
+		}
+	}
+}
+
+// record tells how it stands.
+func (f *feed) record() ctlfs.Record {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := ctlfs.Rec("follow", f.v.name, "peer", f.d.peerLabel(f.key), "state", "lost")
+	if f.live {
+		r = ctlfs.Rec("follow", f.v.name, "peer", f.d.peerLabel(f.key), "state", "live")
+	}
+	if !f.pulled.IsZero() {
+		r = append(r, ctlfs.Rec("pulled", stamp(f.pulled))...)
+	}
+	if f.problem != nil {
+		r = append(r, ctlfs.Rec("error", f.problem.Error())...)
+	}
+	return r
+}
