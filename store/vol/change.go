@@ -33,6 +33,7 @@ func (v *Volume) set(e *entry, rec *record) {
 	e.rec = rec
 	v.markEntry(e)
 	d := e.dir
+	d.edits++
 	if had, has := !old.empty(), !rec.empty(); had != has {
 		count(&d.records, had, has)
 		count(&d.cached, had, has)

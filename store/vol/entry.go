@@ -41,6 +41,10 @@ type dir struct {
 	touched  int64         // when names last came or went, since that was put in the entry's record
 	change   uint64        // the number of that change
 	gone     bool          // the place is no longer remembered
+
+	edits  uint64     // goes up when what List returns may have changed
+	list   []DirEntry // what List returned when edits was listed; nil: not remembered
+	listed uint64
 }
 
 func newDir(num uint64, r *dirRecord) *dir {

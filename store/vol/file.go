@@ -95,6 +95,9 @@ func (v *Volume) wrote(in *inode) {
 	}
 	in.mtime = t
 	in.change = v.changed(in.num)
+	if d := in.at.dir; d != nil {
+		d.edits++
+	}
 	v.clearSetID(in)
 }
 

@@ -2,7 +2,9 @@ package vol
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,7 +25,8 @@ type DirEntry struct {
 }
 
 // List returns all names of a directory as they are at one moment, sorted by
-// their bytes. A directory that was removed has none.
+// their bytes. A directory that was removed has none. The slice is shared:
+// nobody may change it.
 func (n *Node) List(ctx context.Context) ([]DirEntry, error) {
 	v := n.v
 	v.mu.Lock()
@@ -36,17 +39,54 @@ func (n *Node) List(ctx context.Context) ([]DirEntry, error) {
 		if d == nil || err != nil {
 			return nil, err
 		}
+		if d.list != nil && d.listed == d.edits {
+			return d.list, nil
+		}
 		l := lister{v: v, dir: d.num, out: make([]DirEntry, 0, d.live), changed: v.unsaved(d)}
 		if try == 3 {
 			return l.list()
 		}
-		done := v.done
+		done, edits := v.done, d.edits
 		v.mu.Unlock()
 		list, err := l.list()
 		v.mu.Lock()
-		if err != nil || v.done == done {
-			return list, err
+		if err != nil {
+			return nil, err
 		}
+		if v.done == done {
+			v.listings.keep(d, list, edits)
+			return list, nil
+		}
+	}
+}
+
+// listings are the directories that remember what List returned last, by age.
+type listings struct {
+	dirs []*dir
+	cost int
+}
+
+const (
+	maxListed  = 128 << 10 // entries remembered in all
+	listedCost = 8         // entries that a remembered directory counts beside its own
+)
+
+// keep remembers the list of d as it was when d.edits was edits.
+func (l *listings) keep(d *dir, list []DirEntry, edits uint64) {
+	if len(list) > maxListed/2 {
+		return
+	}
+	if d.list == nil {
+		l.dirs = append(l.dirs, d)
+		l.cost += listedCost
+	}
+	l.cost += len(list) - len(d.list)
+	d.list, d.listed = list, edits
+	for l.cost > maxListed {
+		old := l.dirs[0]
+		l.dirs[0], l.dirs = nil, l.dirs[1:]
+		l.cost -= len(old.list) + listedCost
+		old.list = nil
 	}
 }
 
@@ -55,11 +95,12 @@ func (n *Node) List(ctx context.Context) ([]DirEntry, error) {
 type lister struct {
 	v       *Volume
 	dir     uint64
-	changed []DirEntry // sorted
+	changed []DirEntry // in any order until list sorts them
 	out     []DirEntry
 }
 
 func (l *lister) list() ([]DirEntry, error) {
+	l.changed = sortEntries(l.changed)
 	err := l.v.db.View(func(tx *bbolt.Tx) error {
 		return eachName(tx, l.dir, l.stored)
 	})
@@ -94,17 +135,66 @@ func (l *lister) stored(name, value []byte) error {
 	return nil
 }
 
-// unsaved are the names in memory that Bolt may have otherwise, sorted; those
-// that are gone have kind 0.
+// unsaved are the names in memory that Bolt may have otherwise, in any order;
+// those that are gone have kind 0.
 func (v *Volume) unsaved(d *dir) []DirEntry {
-	var out []DirEntry
+	var changed []*entry
 	for name, e := range d.children {
 		if name != "" && (v.dirty(e.gen) || e.node != nil && e.node.pinned()) {
-			out = append(out, e.dirEntry())
+			changed = append(changed, e)
 		}
 	}
-	slices.SortFunc(out, func(a, b DirEntry) int { return strings.Compare(a.Name, b.Name) })
+	out := make([]DirEntry, len(changed))
+	for i, e := range changed {
+		out[i] = e.dirEntry()
+	}
 	return out
+}
+
+// sortKey stands for an entry while it is sorted: 8 bytes of its name behind
+// what all names begin with decide nearly always, and moving keys is cheap.
+type sortKey struct {
+	head uint64
+	i    int
+}
+
+// sortEntries returns the entries sorted by name.
+func sortEntries(list []DirEntry) []DirEntry {
+	if len(list) < 2 {
+		return list
+	}
+	skip := commonPrefix(list)
+	keys := make([]sortKey, len(list))
+	for i := range list {
+		var head [8]byte
+		copy(head[:], list[i].Name[skip:])
+		keys[i] = sortKey{binary.BigEndian.Uint64(head[:]), i}
+	}
+	slices.SortFunc(keys, func(a, b sortKey) int {
+		if a.head != b.head {
+			return cmp.Compare(a.head, b.head)
+		}
+		return strings.Compare(list[a.i].Name, list[b.i].Name)
+	})
+	out := make([]DirEntry, len(list))
+	for i, k := range keys {
+		out[i] = list[k.i]
+	}
+	return out
+}
+
+// commonPrefix is how many bytes all names begin with.
+func commonPrefix(list []DirEntry) int {
+	first := list[0].Name
+	n := len(first)
+	for i := range list {
+		name := list[i].Name
+		n = min(n, len(name))
+		for first[:n] != name[:n] {
+			n--
+		}
+	}
+	return n
 }
 
 func (e *entry) dirEntry() DirEntry {

@@ -54,18 +54,19 @@ type Volume struct {
 	// reached from it: entries, directories, inodes, groups. It is held for
 	// moments only: never during I/O other than short reads of the Bolt file,
 	// never while asking for a Bolt write transaction.
-	mu     sync.Mutex
-	state  state
-	root   *dir
-	dirs   map[uint64]*dir
-	inodes map[uint64]*inode
-	files  map[*file]struct{} // whose bytes are in memory or open
-	cache  entryList
-	now    *group // takes the changes being made
-	commit *group // is being made durable, or nil
-	done   uint64 // how often that came to an end
-	watch  watchRing
-	closed bool
+	mu       sync.Mutex
+	state    state
+	root     *dir
+	dirs     map[uint64]*dir
+	inodes   map[uint64]*inode
+	files    map[*file]struct{} // whose bytes are in memory or open
+	listings listings
+	cache    entryList
+	now      *group // takes the changes being made
+	commit   *group // is being made durable, or nil
+	done     uint64 // how often that came to an end
+	watch    watchRing
+	closed   bool
 }
 
 // newRoot is the record of the root directory's name, "" in itself. Nobody
