@@ -219,14 +219,23 @@
 //	conflicts [VOLUME]
 //
 // List the names that have several versions, of one volume or of all.
-// Each version is a record: where it is, the replica that made it, its size and
-// time, and the file below volumes/NAME/conflicts that has its bytes.
+// Each version is a record: the file below volumes/NAME/conflicts/PATH that has its
+// bytes, the peer that made it, by name or by the beginning of its key, that key, the
+// replica, its kind, size and time; shown=yes if it is what the tree shows, and
+// content=missing if its bytes are not on this device.
 //
-//	resolve VOLUME PATH keep mine|theirs|newest|FILE|REPLICA
+//	resolve [VOLUME] VOLUME/PATH keep|from mine|theirs|newest|both|PEER|FILE
 //
-// End a conflict: keep one version of a name and forget the others.
-// mine is the version that the tree shows, theirs the one other; newest is the
-// one that was changed last; FILE and REPLICA are as conflicts tells them.
+// End conflicts: keep one version of a name, or both, or put a merged one in their place.
+// mine is the version that the tree shows, theirs the one other, newest the one
+// that was changed last, PEER the one that a peer made; FILE is a version's name as
+// conflicts tells it. With both the newest stays and the others become files beside it,
+// NAME.conflict-TIME-REPLICA, which are called the same on whichever device that is
+// done. from FILE puts the bytes of a file on the server's machine in their place.
+// PATH may be a pattern: * and ? stand for characters of a name, [...] for one of
+// some, ** for any number of directories. It tells what was done, a line for each path.
+// A version that comes in meanwhile stays. The volume may stand before the path, as a
+// word of its own.
 //
 //	export add NAME DIAL [volume=VOLUME[/DIR]] [owner=UID:GID] [conns=N] [ro] [noctl] [insecure]
 //

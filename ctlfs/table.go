@@ -156,18 +156,28 @@ var table = []Verb{
 	{
 		Name: "conflicts", Args: []Arg{{Name: "volume", Kind: KindVolume, Form: Optional}},
 		Help: "List the names that have several versions, of one volume or of all.",
-		Detail: "Each version is a record: where it is, the replica that made it, its size and\n" +
-			"time, and the file below volumes/NAME/conflicts that has its bytes.",
+		Detail: "Each version is a record: the file below volumes/NAME/conflicts/PATH that has its\n" +
+			"bytes, the peer that made it, by name or by the beginning of its key, that key, the\n" +
+			"replica, its kind, size and time; shown=yes if it is what the tree shows, and\n" +
+			"content=missing if its bytes are not on this device.",
 		Example: "conflicts myfiles",
 	},
 	{
 		Name: "resolve",
-		Args: []Arg{argVolume, {Name: "path", Kind: KindPath}, {Name: "keep", Words: []string{"keep"}},
-			{Name: "which", Label: "mine|theirs|newest|FILE|REPLICA"}},
-		Help: "End a conflict: keep one version of a name and forget the others.",
-		Detail: "mine is the version that the tree shows, theirs the one other; newest is the\n" +
-			"one that was changed last; FILE and REPLICA are as conflicts tells them.",
-		Example: "resolve myfiles docs/plan.txt keep newest",
+		Args: []Arg{{Name: "volume", Kind: KindVolume, Form: Optional}, {Name: "path", Kind: KindPath, Label: "VOLUME/PATH"},
+			{Name: "how", Words: []string{"keep", "from"}},
+			{Name: "which", Label: "mine|theirs|newest|both|PEER|FILE"}},
+		Help: "End conflicts: keep one version of a name, or both, or put a merged one in their place.",
+		Detail: "mine is the version that the tree shows, theirs the one other, newest the one\n" +
+			"that was changed last, PEER the one that a peer made; FILE is a version's name as\n" +
+			"conflicts tells it. With both the newest stays and the others become files beside it,\n" +
+			"NAME.conflict-TIME-REPLICA, which are called the same on whichever device that is\n" +
+			"done. from FILE puts the bytes of a file on the server's machine in their place.\n" +
+			"PATH may be a pattern: * and ? stand for characters of a name, [...] for one of\n" +
+			"some, ** for any number of directories. It tells what was done, a line for each path.\n" +
+			"A version that comes in meanwhile stays. The volume may stand before the path, as a\n" +
+			"word of its own.",
+		Example: "resolve myfiles/docs/plan.txt keep newest",
 	},
 	{
 		Name: "export add",

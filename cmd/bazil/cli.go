@@ -26,7 +26,7 @@ type CLI struct {
 	Unmount   UnmountCmd   `cmd:"" help:"Take a mount away."`
 	Volume    VolumeCmd    `cmd:"" help:"Make, connect, mount and sync volumes."`
 	Sync      SyncCmd      `cmd:""`
-	Conflicts ConflictsCmd `cmd:""`
+	Conflicts ConflictsCmd `cmd:"" help:"List conflicts, or show how their versions differ."`
 	Resolve   ResolveCmd   `cmd:""`
 	Peer      PeerCmd      `cmd:"" help:"Say who the peers are, where, and what they may see."`
 	Sharing   SharingCmd   `cmd:"" help:"Keep the sharing keys that volumes are sealed under."`

@@ -6,6 +6,7 @@
 //
 //	/storage/BACKEND/chunks
 //	/volumes/NAME/info
+//	/volumes/NAME/replicas
 //	/volumes/NAME/pull
 //	/volumes/NAME/events
 //
@@ -26,6 +27,8 @@
 //	         each one's sealed bytes, or says that it is not here
 //	info     the question is empty; the answer has the volume's ID, the
 //	         replica's, and the counter that events starts from
+//	replicas the question is empty; the answer has the replicas of the volume that
+//	         this device can tell, each with the public key of its device
 //	pull     the question lists directories by their number here, each with
 //	         the context known to who asks; the answer has, in the same order,
 //	         each one's committed state. A question for directory 0, the root,
@@ -62,6 +65,7 @@
 //	'z'  end of the answer             no body
 //	'e'  the question failed here      {1: code, 2: text}, ends the answer
 //	'i'  info                          {1: volume ID, 2: replica, 3: counter}
+//	'r'  replicas                      [[replica, 32-byte key] ...]
 //	'v'  event                         {1: counter}
 //	'c'  a chunk                       its sealed bytes
 //	'm'  a chunk that is not here      no body

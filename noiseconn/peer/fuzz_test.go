@@ -11,6 +11,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"bazil/merge"
+	"bazil/noiseconn"
 	"bazil/store"
 	"bazil/store/vol"
 )
@@ -145,4 +146,22 @@ func splitAll(in []byte, step int) (out []byte, failed bool) {
 			in = in[n:]
 		}
 	}
+}
+
+func FuzzReplicas(f *testing.F) {
+	b, err := appendReplicas(nil, []ReplicaKey{{1, noiseconn.PublicKey{1}}, {2, noiseconn.PublicKey{2}}})
+	f.Add(body(f, b, err))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		list, err := parseReplicas(in)
+		if err != nil {
+			return
+		}
+		again, err := appendReplicas(nil, list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err := parseReplicas(again[recordHead:]); err != nil || !slices.Equal(l, list) {
+			t.Fatalf("%v became %v, %v", list, l, err)
+		}
+	})
 }

@@ -86,7 +86,7 @@ func (n *oneNode) QID() p9srv.QID {
 	return p9srv.QID{Type: p9srv.QTDir, Path: 1}
 }
 func (n *oneNode) Walk(_ context.Context, name string) (p9srv.Node, error) {
-	return &oneNode{o: n.o, file: slices.Contains([]string{"f", "chunks", "info", "pull", "events"}, name)}, nil
+	return &oneNode{o: n.o, file: slices.Contains([]string{"f", "chunks", "info", "replicas", "pull", "events"}, name)}, nil
 }
 func (n *oneNode) Open(context.Context, uint32) (p9srv.File, error) {
 	return newAsked(n.o.answers, slog.New(slog.DiscardHandler), func() {}), nil

@@ -9,14 +9,15 @@ import (
 type kind byte
 
 const (
-	kindEnd     kind = 'z'
-	kindError   kind = 'e'
-	kindInfo    kind = 'i'
-	kindEvent   kind = 'v'
-	kindChunk   kind = 'c'
-	kindMissing kind = 'm'
-	kindDir     kind = 'd'
-	kindNames   kind = 'n'
+	kindEnd      kind = 'z'
+	kindError    kind = 'e'
+	kindInfo     kind = 'i'
+	kindReplicas kind = 'r'
+	kindEvent    kind = 'v'
+	kindChunk    kind = 'c'
+	kindMissing  kind = 'm'
+	kindDir      kind = 'd'
+	kindNames    kind = 'n'
 )
 
 // recordHead is the length of a record's kind and length.

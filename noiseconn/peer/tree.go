@@ -66,6 +66,7 @@ const (
 	volumes
 	volume
 	info
+	replicas
 	pull
 	events
 )
@@ -80,7 +81,7 @@ var layout = [...]struct {
 	storage: {any: backend},
 	backend: {fixed: map[string]place{"chunks": chunks}},
 	volumes: {any: volume},
-	volume:  {fixed: map[string]place{"info": info, "pull": pull, "events": events}},
+	volume:  {fixed: map[string]place{"info": info, "replicas": replicas, "pull": pull, "events": events}},
 	events:  {},
 }
 
@@ -177,6 +178,8 @@ func (n *node) answers() answers {
 		return n.tree.chunks(name)
 	case info:
 		return n.tree.info(name)
+	case replicas:
+		return n.tree.replicas(name)
 	case pull:
 		return n.tree.pull(name)
 	default:

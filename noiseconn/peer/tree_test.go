@@ -23,6 +23,7 @@ func (s *served) asks(t testing.TB, volume, storage string, ids []store.ID) map[
 	nothing := func(int, []byte) error { return nil }
 	errs := map[string]error{}
 	_, errs["info"] = s.client.VolumeInfo(ctx, volume)
+	_, errs["replicas"] = src.Replicas(ctx)
 	_, errs["events"] = src.Events(ctx, 0)
 	errs["pull"] = src.Dirs(ctx, []vol.DirRequest{{}}, func(int, vol.DirState) error { return nil })
 	errs["chunks"] = st.Chunks(ctx, ids, nothing)
@@ -162,8 +163,8 @@ func TestTreeAsFiles(t *testing.T) {
 	}
 	list(root, "")
 	want := []string{"", "/storage", "/storage/local", "/storage/local/chunks", "/storage/other", "/storage/other/chunks",
-		"/volumes", "/volumes/later", "/volumes/later/events", "/volumes/later/info", "/volumes/later/pull",
-		"/volumes/v", "/volumes/v/events", "/volumes/v/info", "/volumes/v/pull"}
+		"/volumes", "/volumes/later", "/volumes/later/events", "/volumes/later/info", "/volumes/later/pull", "/volumes/later/replicas",
+		"/volumes/v", "/volumes/v/events", "/volumes/v/info", "/volumes/v/pull", "/volumes/v/replicas"}
 	if !slices.Equal(all, want) {
 		t.Errorf("the tree is %q", all)
 	}

@@ -54,7 +54,7 @@ func (v *Volume) Conflicts(ctx context.Context) ([]Conflict, error) {
 			return nil, err
 		}
 		if e.rec != nil && e.rec.conflict() {
-			out = append(out, Conflict{e.path(), e.rec.siblings()})
+			out = append(out, Conflict{e.path(), e.siblings()})
 		}
 	}
 	slices.SortFunc(out, func(a, b Conflict) int { return strings.Compare(a.Path, b.Path) })
@@ -86,7 +86,10 @@ func (v *Volume) conflictKeys() (keys []string, err error) {
 	return slices.Compact(keys), nil
 }
 
-func (r *record) siblings() []Sibling {
+// siblings are the versions of a name; one that is being written is as large
+// and as new as it is by now.
+func (e *entry) siblings() []Sibling {
+	r := e.rec
 	shown := r.shown()
 	var out []Sibling
 	if k := r.kind(); r.version() == nil && k != 0 {
@@ -94,7 +97,11 @@ func (r *record) siblings() []Sibling {
 	}
 	for i := range r.Versions {
 		ver := &r.Versions[i]
-		out = append(out, Sibling{Dot: ver.Dots[0], Kind: ver.Kind, Size: ver.Size, MTime: ver.MTime, Shown: i == shown})
+		s := Sibling{Dot: ver.Dots[0], Kind: ver.Kind, Size: ver.Size, MTime: ver.MTime, Shown: i == shown}
+		if in := e.node; in != nil && in.mark != "" && ver.Content == in.mark {
+			s.Size, s.MTime = in.file.c.Size(), in.mtime
+		}
+		out = append(out, s)
 	}
 	return out
 }

@@ -1,13 +1,14 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"bazil/ctlfs"
 	"bazil/merge"
@@ -22,6 +23,9 @@ func (d *Daemon) conflicts(ctx context.Context, c *ctlfs.Call) error {
 		names = []string{v}
 	}
 	for _, name := range names {
+		if v := d.volumes.get(name); v != nil && v.failed != nil && c.Arg("volume") == "" {
+			continue // status tells why it could not be opened
+		}
 		all, err := volumeObject{d, name}.Conflicts(ctx)
 		if err != nil {
 			return err
@@ -42,36 +46,116 @@ func (o volumeObject) Conflicts(ctx context.Context) ([]ctlfs.Conflict, error) {
 		return nil, err
 	}
 	defer done()
+	names, err := o.d.replicaNames()
+	if err != nil {
+		return nil, err
+	}
 	all, err := v.vol.Conflicts(ctx)
 	conflicts := make([]ctlfs.Conflict, len(all))
-	for i, c := range all {
-		conflicts[i].Path = strings.TrimPrefix(c.Path, "/")
-		for _, s := range c.Siblings {
-			conflicts[i].Versions = append(conflicts[i].Versions, version(v.vol, c, s))
+	for i := range all {
+		c := &all[i]
+		slices.SortFunc(c.Siblings, later)
+		files := versionFiles(c, names)
+		conflicts[i].Path = c.Path
+		for j, s := range c.Siblings {
+			shown, err := version{v.vol, o.name, c.Path, s}.show(ctx, files[j], names)
+			if err != nil {
+				return nil, err
+			}
+			conflicts[i].Versions = append(conflicts[i].Versions, shown)
 		}
 	}
 	return conflicts, err
 }
 
-func version(v *vol.Volume, c vol.Conflict, s vol.Sibling) ctlfs.ConflictVersion {
-	shown := ""
-	if s.Shown {
-		shown = "yes"
+// later is the order of versions: the one that was changed last first.
+func later(a, b vol.Sibling) int {
+	if a.MTime != b.MTime {
+		return cmp.Compare(b.MTime, a.MTime)
 	}
-	made := ctlfs.ConflictVersion{File: versionFile(c.Path, s), Size: s.Size}
-	made.Info = ctlfs.Rec("file", made.File, "replica", s.Dot.Replica.String(), "kind", kindName(s.Kind),
-		"size", number(s.Size), "time", stamp(time.Unix(0, s.MTime)), "shown", shown)
-	if s.Kind == merge.KindFile {
-		made.Open = func(ctx context.Context) (p9srv.File, error) { return openVersion(ctx, v, c.Path, s.Dot) }
-	}
-	return made
+	return b.Dot.Compare(a.Dot)
 }
 
-// versionFile is what a version is called beside the others: unlike any other
-// version of that name, wherever it is seen.
-func versionFile(p string, s vol.Sibling) string {
-	return fmt.Sprintf("%s.%s.%s-%d", path.Base(p), s.Dot.Replica.String()[:8],
-		time.Unix(0, s.MTime).UTC().Format("20060102T150405Z"), s.Dot.N)
+// version is one version of a name in conflict.
+type version struct {
+	vol    *vol.Volume
+	volume string
+	path   string
+	vol.Sibling
+}
+
+// show is the version as ctl has it.
+func (v version) show(ctx context.Context, file string, names *replicaNames) (ctlfs.ConflictVersion, error) {
+	shown, content, replica, device := "", "", "", ""
+	if v.Shown {
+		shown = "yes"
+	}
+	if v.Dot != (merge.Dot{}) {
+		replica = v.Dot.Replica.String()
+		here, err := v.vol.SiblingHere(ctx, v.path, v.Dot)
+		if err == nil && !here {
+			content = "missing"
+		}
+	}
+	if key, ok := names.key(v.Dot); ok {
+		device = key.String()
+	}
+	made := ctlfs.ConflictVersion{File: file, Size: v.Size, Open: v.open}
+	if v.Kind != merge.KindFile {
+		text, err := v.describe(ctx)
+		if err != nil {
+			return made, err
+		}
+		made.Size, made.Open = int64(len(text)), func(context.Context) (p9srv.File, error) { return versionText(text), nil }
+	}
+	made.Info = ctlfs.Rec("file", file, "peer", names.label(v.Dot), "device", device, "replica", replica,
+		"kind", kindName(v.Kind), "size", number(v.Size), "time", stamp(time.Unix(0, v.MTime)), "shown", shown, "content", content)
+	return made, ctx.Err()
+}
+
+// describe is what is told of a version that is no file.
+func (v version) describe(ctx context.Context) (string, error) {
+	switch {
+	case v.Kind == merge.KindSymlink:
+		return v.vol.SiblingTarget(ctx, v.path, v.Dot)
+	case v.Kind == merge.KindDir && v.Shown:
+		return fmt.Sprintf("a directory: its files are in /%s/%s\n", v.volume, v.path), nil
+	}
+	return fmt.Sprintf("a %s\n", kindName(v.Kind)), nil
+}
+
+// versionFiles are what the versions of a conflict are called: NAME.PEER.TIME,
+// with the number of the change behind it where two would be called the same.
+func versionFiles(c *vol.Conflict, names *replicaNames) []string {
+	files := make([]string, len(c.Siblings))
+	count := make(map[string]int)
+	for i, s := range c.Siblings {
+		files[i] = "." + names.label(s.Dot) + "." + time.Unix(0, s.MTime).UTC().Format(fileTime)
+		count[files[i]]++
+	}
+	for i, s := range c.Siblings {
+		tag := files[i]
+		if count[tag] > 1 {
+			tag += fmt.Sprintf("-%d", s.Dot.N)
+		}
+		files[i] = cutName(path.Base(c.Path), tag)
+	}
+	return files
+}
+
+// fileTime is UTC, in an order that names sort by.
+const fileTime = "20060102T150405Z"
+
+// cutName puts tag behind a name, of which an end is left out where both would
+// be longer than a file name may be.
+func cutName(name, tag string) string {
+	if room := ctlfs.MaxName - len(tag); len(name) > room {
+		name = name[:max(room, 0)]
+		for len(name) > 0 && !utf8.ValidString(name) {
+			name = name[:len(name)-1]
+		}
+	}
+	return name + tag
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
@@ -84,21 +168,24 @@ func kindName(k merge.Kind) string {
 		return "directory"
 	case merge.KindSymlink:
 		return "symlink"
+	case merge.KindDevice:
+		return "device"
 	default:
 		return "special"
 	}
 }
 
-// versionBytes is a version as a file that can only be read.
-type versionBytes struct{ h *vol.Handle }
-
-func openVersion(ctx context.Context, v *vol.Volume, path string, dot merge.Dot) (p9srv.File, error) {
-	h, err := v.OpenSibling(ctx, path, dot)
+// open opens the version for reading.
+func (v version) open(ctx context.Context) (p9srv.File, error) {
+	h, err := v.vol.OpenSibling(ctx, v.path, v.Dot)
 	if err != nil {
 		return nil, err
 	}
 	return versionBytes{h}, nil
 }
+
+// versionBytes is a version as a file that can only be read.
+type versionBytes struct{ h *vol.Handle }
 
 func (f versionBytes) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return f.h.ReadAt(ctx, p, off)
@@ -108,59 +195,16 @@ func (f versionBytes) WriteAt(context.Context, []byte, int64) (int, error) { ret
 func (f versionBytes) Sync(context.Context, bool) error                    { return nil }
 func (f versionBytes) Close() error                                        { return f.h.Close() }
 
-// resolve ends a conflict.
-func (d *Daemon) resolve(ctx context.Context, c *ctlfs.Call) error {
-	name, path := c.Arg("volume"), strings.Trim(c.Arg("path"), "/")
-	v, ctx, done, err := d.useVolume(ctx, name)
-	if err != nil {
-		return err
+// versionText is what is told of a version that is no file.
+type versionText string
+
+func (f versionText) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
+	if off < 0 || off >= int64(len(f)) {
+		return 0, nil
 	}
-	defer done()
-	all, err := v.vol.Conflicts(ctx)
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(all, func(c vol.Conflict) bool { return strings.Trim(c.Path, "/") == path })
-	if i < 0 {
-		return ctlfs.Errorf(syscall.ENOENT, "volume %q has no conflict at %q", name, path)
-	}
-	keep, err := choose(all[i], c.Arg("which"))
-	if err != nil {
-		return err
-	}
-	if err := v.vol.Resolve(ctx, all[i].Path, all[i].Dots(), keep.Dot); err != nil {
-		return fmt.Errorf("resolve %q in volume %q: %w", path, name, err)
-	}
-	d.followers.settle(ctx)
-	d.event("resolve", "volume", name, "path", path, "kept", versionFile(path, keep))
-	return nil
+	return copy(p, f[off:]), nil
 }
 
-// choose picks the version that a user's word means. It must be one.
-func choose(c vol.Conflict, which string) (vol.Sibling, error) {
-	var found []vol.Sibling
-	for _, s := range c.Siblings {
-		if means(which, c, s) {
-			found = append(found, s)
-		}
-	}
-	if len(found) != 1 {
-		return vol.Sibling{}, ctlfs.Errorf(syscall.EINVAL, "%q means %d of the %d versions of %q: conflicts tells how they are called",
-			which, len(found), len(c.Siblings), c.Path)
-	}
-	return found[0], nil
-}
-
-func means(which string, c vol.Conflict, s vol.Sibling) bool {
-	switch which {
-	case "mine":
-		return s.Shown
-	case "theirs":
-		return !s.Shown
-	case "newest":
-		return !slices.ContainsFunc(c.Siblings, func(o vol.Sibling) bool { return o.MTime > s.MTime })
-	default:
-		replica := s.Dot.Replica.String()
-		return which == replica || which == replica[:8] || which == versionFile(c.Path, s)
-	}
-}
+func (f versionText) WriteAt(context.Context, []byte, int64) (int, error) { return 0, syscall.EBADF }
+func (f versionText) Sync(context.Context, bool) error                    { return nil }
+func (f versionText) Close() error                                        { return nil }

@@ -46,7 +46,7 @@ type origin struct {
 	*peer.VolumeSource
 	peer peerEntry
 	link *link
-	name string // of the volume there
+	at   remoteVolume
 }
 
 func newFeed(d *Daemon, v *openVolume, key noiseconn.PublicKey) *feed {
@@ -101,7 +101,7 @@ func (f *feed) listen(ctx context.Context) error {
 	}
 	for since := uint64(0); ; {
 		if since, err = from.Events(ctx, since); err != nil {
-			return peerError(from.peer, from.name, err)
+			return peerError(from.peer, from.at.name, err)
 		}
 		began := time.Now()
 		if err := f.pull(ctx, from); err != nil {
@@ -121,11 +121,11 @@ func (d *Daemon) origin(ctx context.Context, volume string, key noiseconn.Public
 	if err != nil {
 		return nil, err
 	}
-	remote, err := d.remoteName(ctx, volume, p, l)
+	remote, err := d.remoteVolume(ctx, volume, p, l)
 	if err != nil {
 		return nil, err
 	}
-	return &origin{l.client.Volume(remote), p, l, remote}, nil
+	return &origin{l.client.Volume(remote.name), p, l, remote}, nil
 }
 
 // pull brings in what has changed there.
@@ -139,8 +139,9 @@ func (f *feed) pull(ctx context.Context, from *origin) error {
 	}
 	r, err := f.v.replica.Pull(ctx, from, replica.Options{})
 	if err != nil {
-		return peerError(from.peer, from.name, err)
+		return peerError(from.peer, from.at.name, err)
 	}
+	f.d.learnReplicas(ctx, f.v, from.peer, from.VolumeSource, from.at.Info)
 	f.heard(from, r)
 	select {
 	case f.came <- from:
@@ -194,7 +195,7 @@ func (f *feed) fetch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		_, err := f.d.fetchContent(ctx, f.v, from.name, from.link)
+		_, err := f.d.fetchContent(ctx, f.v, from.at.name, from.link)
 		if ctx.Err() != nil {
 			return
 		}

@@ -79,7 +79,7 @@ func (d *Daemon) sync(ctx context.Context, c *ctlfs.Call) error {
 	if names == nil {
 		return d.syncAll(ctx, p, l)
 	}
-	remote, err := d.remoteName(ctx, names[0], p, l)
+	remote, err := d.remoteVolume(ctx, names[0], p, l)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (d *Daemon) syncAll(ctx context.Context, p peerEntry, l *link) error {
 		}
 		if v := d.volumes.byID(info.ID); v != nil {
 			found++
-			errs = append(errs, d.syncVolume(ctx, v.name, remote, p, l))
+			errs = append(errs, d.syncVolume(ctx, v.name, remoteVolume{remote, info}, p, l))
 		}
 	}
 	if err := errors.Join(errs...); err != nil || found > 0 {
@@ -123,13 +123,20 @@ func (vs *volumes) byID(id vol.ID) *openVolume {
 	return nil
 }
 
-// remoteName is what the peer calls a volume that is here: the name that it
-// was connected under or has here, if there it is the same volume, else the
-// name of the one that is.
-func (d *Daemon) remoteName(ctx context.Context, name string, p peerEntry, l *link) (string, error) {
+// remoteVolume is a peer's copy of a volume: what it is called there, and which
+// replica it is.
+type remoteVolume struct {
+	name string
+	vol.Info
+}
+
+// remoteVolume finds the peer's copy of a volume that is here: under the name
+// that it was connected under or has here, if there it is the same volume, else
+// under that of the one that is.
+func (d *Daemon) remoteVolume(ctx context.Context, name string, p peerEntry, l *link) (r remoteVolume, err error) {
 	v, err := volumeObject{d, name}.entry()
 	if err != nil {
-		return "", err
+		return r, err
 	}
 	likely := name
 	if v.OriginPeer == p.key.String() {
@@ -137,21 +144,21 @@ func (d *Daemon) remoteName(ctx context.Context, name string, p peerEntry, l *li
 	}
 	info, err := l.client.VolumeInfo(ctx, likely)
 	if err == nil && info.ID == v.ID {
-		return likely, nil
+		return remoteVolume{likely, info}, nil
 	}
 	if err != nil && !errors.Is(err, peer.ErrDenied) && !errors.Is(err, peer.ErrAbsent) {
-		return "", peerError(p, likely, err)
+		return r, peerError(p, likely, err)
 	}
 	others, listErr := l.client.Volumes(ctx)
 	for _, o := range others {
 		if info, err := l.client.VolumeInfo(ctx, o); err == nil && info.ID == v.ID {
-			return o, nil
+			return remoteVolume{o, info}, nil
 		}
 	}
 	if err := errors.Join(err, listErr); err != nil {
-		return "", peerError(p, likely, err)
+		return r, peerError(p, likely, err)
 	}
-	return "", ctlfs.Errorf(syscall.ENOENT, "peer %s has a volume %q, but it is another one than here", p.label(), likely)
+	return r, ctlfs.Errorf(syscall.ENOENT, "peer %s has a volume %q, but it is another one than here", p.label(), likely)
 }
 
 // peerError gives what a peer's answer means an errno.
@@ -170,7 +177,7 @@ func peerError(p peerEntry, volume string, err error) error {
 }
 
 // syncVolume brings the peer's changes of one volume in.
-func (d *Daemon) syncVolume(ctx context.Context, name, remote string, p peerEntry, l *link) error {
+func (d *Daemon) syncVolume(ctx context.Context, name string, remote remoteVolume, p peerEntry, l *link) error {
 	v, ctx, done, err := d.useVolume(ctx, name)
 	if err != nil {
 		return err
@@ -186,7 +193,10 @@ func (d *Daemon) syncVolume(ctx context.Context, name, remote string, p peerEntr
 	}
 	d.event("sync.start", "volume", name, "peer", p.label())
 	start := time.Now()
-	result, err := d.pull(ctx, v, remote, l)
+	result, err := d.pull(ctx, v, remote.name, l)
+	if err == nil {
+		d.learnReplicas(ctx, v, p, l.client.Volume(remote.name), remote.Info)
+	}
 	d.followers.settle(ctx)
 	r := append(ctlfs.Rec("sync", name, "peer", p.label()), result...)
 	r = append(r, ctlfs.Rec("ended", stamp(time.Now()), "took", time.Since(start).Round(time.Millisecond).String())...)

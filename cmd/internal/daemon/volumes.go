@@ -15,6 +15,7 @@ import (
 	"bazil/ctlfs"
 	"bazil/merge/replica"
 	"bazil/noiseconn"
+	"bazil/noiseconn/peer"
 	"bazil/store"
 	"bazil/store/vol"
 )
@@ -204,6 +205,12 @@ func (d *Daemon) openVolume(e volumeEntry) *openVolume {
 	key, err := d.sharingKey(e.Sharing)
 	if err == nil {
 		v.vol, err = vol.Open(d.volumePath(e.ID), d.volumeOptions(e.name, key))
+	}
+	if err == nil {
+		if err = d.noteReplicas(e.ID, false, peer.ReplicaKey{Replica: v.vol.Replica(), Key: d.key.Public()}); err != nil {
+			err = errors.Join(err, v.vol.Close())
+			v.vol = nil
+		}
 	}
 	v.failed = err
 	v.replica = &replica.Replica{Volume: v.vol, Chunks: d.store.Chunks()}

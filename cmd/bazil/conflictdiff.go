@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/hugelgupf/p9/p9"
+	"github.com/rogpeppe/go-internal/diff"
+)
+
+// ConflictsDiffCmd shows how the versions of a name differ.
+type ConflictsDiffCmd struct {
+	Path string `arg:"" name:"volume/path" help:"The name in conflict."`
+}
+
+// diffMax is the largest version that is compared line by line, in bytes.
+const diffMax = 16 << 20
+
+// Run compares the version that the tree shows with each of the others.
+func (c *ConflictsDiffCmd) Run(g *Globals) error {
+	volume, at, ok := strings.Cut(c.Path, "/")
+	if !ok || volume == "" || at == "" {
+		return usageError("conflicts diff takes VOLUME/PATH, not " + c.Path)
+	}
+	all, err := g.conflicts(volume)
+	if err != nil {
+		return err
+	}
+	for _, found := range all {
+		if found.Path == strings.Trim(at, "/") {
+			return g.session(func(root p9.File) error { return diffVersions(root, shownFirst(found.Siblings)) })
+		}
+	}
+	return fmt.Errorf("volume %q has no conflict at %q: conflicts tells those there are", volume, at)
+}
+
+// shownFirst puts the version that the tree shows before the others.
+func shownFirst(all []sibling) []sibling {
+	var first, rest []sibling
+	for _, s := range all {
+		if s.shown {
+			first = append(first, s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	return append(first, rest...)
+}
+
+func diffVersions(root p9.File, all []sibling) error {
+	base, err := loadVersion(root, all[0])
+	if err != nil {
+		return err
+	}
+	for _, s := range all[1:] {
+		other, err := loadVersion(root, s)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stdout.Write(compare(base, other)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loaded is a version to be compared.
+type loaded struct {
+	sibling
+	name string
+	text []byte
+	what string // what it is, if it is no text
+}
+
+func loadVersion(root p9.File, s sibling) (loaded, error) {
+	v := loaded{sibling: s, name: path.Base(s.File)}
+	switch {
+	case s.kind != "file" && s.kind != "symlink":
+		v.what = "a " + s.kind
+		return v, nil
+	case s.Size > diffMax:
+		v.what = fmt.Sprintf("a file of %d bytes, too large to be compared by lines", s.Size)
+		return v, nil
+	}
+	text, err := readPath(root, strings.Split(strings.Trim(s.File, "/"), "/"))
+	if err != nil && s.missing {
+		return v, fmt.Errorf("the content of %s, the version of %s, is not on this device, and could not be fetched: %w", v.name, s.Peer, err)
+	}
+	if err != nil {
+		return v, fmt.Errorf("read %s: %w", s.File, err)
+	}
+	if v.text = []byte(text); !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		v.what = fmt.Sprintf("a binary file of %d bytes", s.Size)
+	}
+	if s.kind == "symlink" {
+		v.text = append(v.text, '\n')
+	}
+	return v, nil
+}
+
+// compare is a unified diff of two texts, or says what they are.
+func compare(a, b loaded) []byte {
+	if a.what == "" && b.what == "" && a.kind == b.kind {
+		d := diff.Diff(a.name, a.text, b.name, b.text)
+		_, d, _ = bytes.Cut(d, []byte("\n")) // a line that diff(1) does not have
+		return d
+	}
+	return fmt.Appendf(nil, "%s is %s\n%s is %s\n", a.name, a.is(), b.name, b.is())
+}
+
+func (v *loaded) is() string {
+	switch {
+	case v.what != "":
+		return v.what
+	case v.kind == "symlink":
+		return "a symlink to " + strings.TrimSuffix(string(v.text), "\n")
+	}
+	return fmt.Sprintf("a text of %d bytes", v.Size)
+}
+
+// readPath reads a whole file of the served tree.
+func readPath(root p9.File, names []string) (string, error) {
+	const most = 16 // names in one message
+	f := root
+	for len(names) > 0 {
+		_, next, err := f.Walk(names[:min(most, len(names))])
+		if f != root {
+			f.Close()
+		}
+		if err != nil {
+			return "", err
+		}
+		f, names = next, names[min(most, len(names)):]
+	}
+	defer f.Close()
+	if _, _, err := f.Open(p9.ReadOnly); err != nil {
+		return "", err
+	}
+	return readAll(f)
+}
