@@ -31,11 +31,12 @@ func newDevice(t *testing.T) *device {
 	return d
 }
 
-// start starts the server and returns when it says that it listens.
-func (d *device) start(t *testing.T) {
+// start starts the server, with flags, and returns when it says that it
+// listens.
+func (d *device) start(t *testing.T, flags ...string) {
 	t.Helper()
 	d.log = new(bytes.Buffer)
-	d.server = exec.Command("bazil", "-data-dir="+d.dir, "server", "run")
+	d.server = exec.Command("bazil", append([]string{"-data-dir=" + d.dir, "server", "run"}, flags...)...)
 	d.server.Stderr = d.log
 	out, err := d.server.StdoutPipe()
 	must(t, err)

@@ -16,7 +16,7 @@ func (d *Daemon) Status(ctx context.Context) ([]ctlfs.Record, error) {
 	records := []ctlfs.Record{d.deviceStatus(), d.storeStatus()}
 	for _, part := range []func(context.Context) ([]ctlfs.Record, error){
 		func(context.Context) ([]ctlfs.Record, error) { return d.sharingStatus() },
-		d.peerStatus, d.volumeStatus, d.exportStatus,
+		d.peerStatus, d.volumeStatus, d.feedStatus, d.exportStatus,
 	} {
 		more, err := part(ctx)
 		if err != nil {
