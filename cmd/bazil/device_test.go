@@ -18,6 +18,7 @@ type device struct {
 	dir    string // data directory
 	addr   string // where the server listens for peers
 	server *exec.Cmd
+	files  []*os.File // what the server is started with as descriptors from 3 on
 	log    *bytes.Buffer
 }
 
@@ -38,6 +39,7 @@ func (d *device) start(t *testing.T, flags ...string) {
 	d.log = new(bytes.Buffer)
 	d.server = exec.Command("bazil", append([]string{"-data-dir=" + d.dir, "server", "run"}, flags...)...)
 	d.server.Stderr = d.log
+	d.server.ExtraFiles = d.files
 	out, err := d.server.StdoutPipe()
 	must(t, err)
 	must(t, d.server.Start())

@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
+	testflag "flag"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,13 +18,18 @@ import (
 // 9P client hangs the guest.
 const guestLimit = 6 * time.Minute
 
+var (
+	guestRun = testflag.String("guest", "^TestInGuest", "which tests the guest runs")
+	full     = testflag.Bool("full", false, "run programs with as many files as people have; takes minutes, hours in the guest")
+)
+
 // TestGuest runs the tests named TestInGuest... of this binary in a user-mode
 // Linux, whose kernel has the real 9P client.
 func TestGuest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a guest")
 	}
-	bootGuest(t, "^TestInGuest")
+	bootGuest(t, *guestRun)
 }
 
 // inGuest skips a test that wants the guest's kernel.
@@ -52,11 +59,15 @@ func bootGuest(t *testing.T, run string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), guestLimit)
+	limit := guestLimit
+	if *full {
+		limit *= 20
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "linux.uml", "mem=2G", "root=/dev/root", "rootfstype=hostfs", "hostfs=/", "rw",
 		"init="+filepath.Join(here, "testdata/guest/init.sh"), "con=null", "con0=fd:0,fd:1", "quiet",
-		"GUEST_BINARY="+binary, "GUEST_DIR="+here, "GUEST_RUN="+run, "GUEST_LIMIT="+(guestLimit-20*time.Second).String())
+		"GUEST_BINARY="+binary, "GUEST_DIR="+here, "GUEST_RUN="+run, "GUEST_LIMIT="+(limit-20*time.Second).String(), fmt.Sprint("GUEST_FULL=", *full))
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {

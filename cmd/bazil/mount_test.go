@@ -296,3 +296,29 @@ func TestAllowOther(t *testing.T) {
 		d.run(t, "unmount", dir)
 	}
 }
+
+// TestInGuestStaleV9FS: v9fs does not connect again; the next mount and
+// unmount take away what is left, also while somebody is in it.
+func TestInGuestStaleV9FS(t *testing.T) {
+	inGuest(t)
+	d := newDevice(t)
+	dir := d.mount(t, "v")
+	must(t, os.WriteFile(filepath.Join(dir, "f"), []byte("kept"), 0o644))
+	for range 2 {
+		inside, err := os.Open(dir)
+		must(t, err)
+		defer inside.Close()
+		d.kill(syscall.SIGTERM)
+		d.start(t)
+		said := d.run(t, "volume", "mount", "v", dir)
+		if !strings.Contains(said, "took away a stale mount on "+dir) || !strings.Contains(said, "with v9fs") {
+			t.Errorf("it said %q", said)
+		}
+		wantFile(t, filepath.Join(dir, "f"), "kept")
+	}
+	d.kill(syscall.SIGTERM)
+	d.run(t, "volume", "unmount", dir)
+	if names := list(t, dir); len(names) != 0 {
+		t.Errorf("below the mount there is %q", names)
+	}
+}

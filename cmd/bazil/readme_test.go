@@ -17,7 +17,7 @@ func readme(t *testing.T, name string) []string {
 	text, err := os.ReadFile("../../README.md")
 	must(t, err)
 	var blocks []string
-	for _, m := range regexp.MustCompile("(?ms)^```sh run=(\\w+)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("(?ms)^```\\w+ run=(\\w+)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
 		if m[1] == name {
 			blocks = append(blocks, m[2])
 		}
@@ -106,23 +106,4 @@ func readmeWalkthrough(t *testing.T) {
 	if !strings.Contains(string(out), "hello, world\n") {
 		t.Fatalf("it said\n%s", out)
 	}
-}
-
-func TestInGuestReadmeMounts(t *testing.T) {
-	inGuest(t)
-	d := newDevice(t)
-	d.run(t, "volume", "create", "files")
-	must(t, os.MkdirAll("/mnt/files", 0o755))
-	must(t, os.MkdirAll("/mnt/tcp", 0o755))
-	for _, block := range readme(t, "guest") {
-		cmd := exec.Command("bash", "-euc", block)
-		cmd.Env = append(os.Environ(), "DIR="+d.dir, "BAZIL_DATA_DIR="+d.dir)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s%s", err, block, out)
-		}
-	}
-	must(t, os.WriteFile("/mnt/files/f", []byte("by unix"), 0o644))
-	wantFile(t, "/mnt/tcp/f", "by unix")
-	must(t, syscall.Unmount("/mnt/tcp", 0))
-	must(t, syscall.Unmount("/mnt/files", 0))
 }

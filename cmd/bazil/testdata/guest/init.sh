@@ -15,6 +15,6 @@ done
 busybox ip link set lo up
 cp "$GUEST_BINARY" /mnt/guest.test
 cd "$GUEST_DIR"
-BAZIL_GUEST=1 /mnt/guest.test -test.v -test.run "$GUEST_RUN" -test.timeout "$GUEST_LIMIT"
+BAZIL_GUEST=1 /mnt/guest.test -test.v -test.run "$GUEST_RUN" -test.timeout "$GUEST_LIMIT" -full="$GUEST_FULL"
 echo "GUEST-EXIT $?"
 busybox poweroff -f
