@@ -253,6 +253,60 @@
 //
 // List the exports.
 //
+//	snapshot create VOLUME [NAME]
+//
+// Keep the volume as it is now, with all that was written before.
+// It costs what changed since the last snapshot. Without a name it is called by
+// the time. mkdir VOLUME/.snap/NAME does the same.
+//
+//	snapshot list [VOLUME]
+//
+// List the snapshots of one volume or of all, and the schedules.
+//
+//	snapshot remove VOLUME NAME
+//
+// Forget a snapshot.
+// The space that only it took comes back with the next store collect. rmdir
+// VOLUME/.snap/NAME does the same.
+//
+//	snapshot rename VOLUME NAME NEW
+//
+// Give a snapshot another name; one of a schedule is kept for good from then on.
+//
+//	snapshot diff VOLUME A [B]
+//
+// Tell in what two snapshots differ, or one and the volume as it is now.
+// A record begins with added=, removed=, changed= or renamed= and the path. It
+// costs what differs: what both share is not looked at.
+//
+//	snapshot restore VOLUME NAME [path=PATH] [to=PATH] [exact]
+//
+// Bring a snapshot, or one path of it, back into the volume.
+// No content is copied. It comes to where it was, or to the path given with to=.
+// If anything there is replaced, the volume is kept before in a snapshot whose
+// name begins with before-restore-. What the snapshot does not have stays; with
+// exact it is removed.
+//
+//	snapshot schedule VOLUME [hourly=N] [daily=N] [weekly=N] [off]
+//
+// Make snapshots by the clock and keep so many of them; alone, tell the schedule.
+// The newest snapshot of each of the last N hours, days and weeks that have one
+// is kept, others that the schedule made are removed. Their names begin with
+// auto-; no other snapshot is ever removed. What was missed while the server did
+// not run is made up for by one when it starts.
+//
+//	snapshot pointer VOLUME NAME
+//
+// Tell a snapshot's pointer: with it and the sharing key the chunks are all it takes.
+// The pointer is sealed under the sharing key and of no use without it.
+// snapshot import makes a volume of it.
+//
+//	snapshot import POINTER NAME [sharing=NAME] [storage=BACKEND]
+//
+// Make a new volume of the snapshot that a pointer leads to.
+// All that takes is the sharing key that it was sealed under and the chunks, which
+// are here, or at the peer that storage= names. Device nodes are left out.
+//
 // # EXAMPLES
 //
 // Wait for the next sync to end, and tell how it went:

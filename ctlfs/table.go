@@ -1,5 +1,7 @@
 package ctlfs
 
+import "slices"
+
 // Arguments that several verbs have.
 var (
 	argPeer    = Arg{Name: "peer", Kind: KindPeer}
@@ -9,7 +11,10 @@ var (
 )
 
 // table is every command there is. It is never changed.
-var table = []Verb{
+var table = slices.Concat(mainVerbs, snapshotVerbs)
+
+// mainVerbs are the commands that have no file of their own.
+var mainVerbs = []Verb{
 	{
 		Name: "help", Args: []Arg{{Name: "word", Form: Rest}},
 		Help:    "Tell the commands that begin with these words, or all.",

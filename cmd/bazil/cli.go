@@ -30,6 +30,7 @@ type CLI struct {
 	Resolve   ResolveCmd   `cmd:""`
 	Peer      PeerCmd      `cmd:"" help:"Say who the peers are, where, and what they may see."`
 	Sharing   SharingCmd   `cmd:"" help:"Keep the sharing keys that volumes are sealed under."`
+	Snapshot  SnapshotCmd  `cmd:"" help:"Keep volumes as they were, and bring things back."`
 	Export    ExportCmd    `cmd:"" help:"Serve the tree on more listeners."`
 	Pubkey    PubkeyCmd    `cmd:"" help:"Print this device's public key."`
 	Ctl       CtlCmd       `cmd:"" help:"Write a line to the server's ctl file and print the answer."`

@@ -70,23 +70,29 @@ func (n *Node) placeEntry(name string) (*entry, error) {
 }
 
 // placeOver gives e's record what s is, in the place of what over shows.
-// Other versions of the name stay.
+// Other versions of the name stay. A file of the same kind keeps its number,
+// as when a peer's version comes in: who has it open goes on with the bytes
+// that it opened. One that is being written loses its name instead.
 func (v *Volume) placeOver(e *entry, over *inode, s *SnapNode) *inode {
 	t := now()
 	seen := e.rec.seen()
-	if over != nil {
-		if over.pinned() {
-			seen = over.seen
-		}
-		v.detach(over, e.rec)
+	if over != nil && over.pinned() {
+		seen = over.seen
 	}
 	if d := e.sub; d != nil {
 		d.touched = 0 // of a directory that stood here before
 	}
 	rec := e.rec.clone()
-	rec.Ino, rec.Shown = v.newIno(), merge.Dot{}
+	if stays := over != nil && over.kind == s.kind && !over.pinned(); stays {
+		v.replace(over)
+	} else {
+		v.detach(over, e.rec)
+		over = nil
+		rec.Ino, rec.BTime = v.newIno(), t
+	}
+	rec.Shown = merge.Dot{}
 	rec.Device, rec.Block, rec.Rdev, rec.Own = false, false, 0, merge.Attr{}
-	rec.ATime, rec.MTime, rec.BTime, rec.CTime = s.x.mtime, s.x.mtime, t, t
+	rec.ATime, rec.MTime, rec.CTime = s.x.mtime, s.x.mtime, t
 	rec.Change = v.changed(rec.Ino)
 	if s.kind == merge.KindDevice {
 		v.placeDevice(rec, seen, s)
@@ -95,6 +101,9 @@ func (v *Volume) placeOver(e *entry, over *inode, s *SnapNode) *inode {
 	}
 	v.put(e, rec)
 	v.touchDir(e.dir, t)
+	if over != nil {
+		return over
+	}
 	return v.addInode(rec.Ino, s.kind, e)
 }
 

@@ -280,28 +280,39 @@ func newDataDir(t *testing.T) string {
 	return dir
 }
 
-// TestRestoreKeepsOthers: without Exact what the snapshot does not have stays,
-// also a conflict's other versions, and what is open works on.
+// TestRestoreOverOpenFile: without Exact what the snapshot does not have
+// stays, and what is open works on; a file that nobody writes keeps its number.
 func TestRestoreOverOpenFile(t *testing.T) {
 	v := testVolume(t)
 	root := v.Root()
 	f := writeFile(t, root, "f", "as it was")
+	g := writeFile(t, root, "g", "as it was")
 	must[SnapshotInfo](t)(v.Snapshot(ctx, "a"))
+	writeFile(t, root, "g", "longer than it was")
+	ok(t, v.Sync(ctx))
+	read := must[*Handle](t)(g.Open(ctx, false))
+	defer read.Close()
 	h := must[*Handle](t)(f.Open(ctx, true))
 	defer h.Close()
 	must[int](t)(h.WriteAt(ctx, []byte("AS IT IS!"), 0))
 	writeFile(t, root, "new", "stays")
 	a := must[*SnapNode](t)(v.OpenSnapshot(ctx, "a"))
 	res := must[RestoreResult](t)(v.Restore(ctx, root, "", a, RestoreOptions{Now: frozen(t, v)}))
-	if res != (RestoreResult{Replaced: 1, Extra: 1}) {
+	if res != (RestoreResult{Replaced: 2, Extra: 1}) {
 		t.Errorf("%+v", res)
 	}
-	if got := plainTree(t, v); !maps.Equal(got, map[string]string{"f": "as it was", "new": "stays"}) {
+	if got := plainTree(t, v); !maps.Equal(got, map[string]string{"f": "as it was", "g": "as it was", "new": "stays"}) {
 		t.Errorf("%v", got)
 	}
 	p := make([]byte, 20)
 	if n := must[int](t)(h.ReadAt(ctx, p, 0)); string(p[:n]) != "AS IT IS!" {
 		t.Errorf("the open file has %q", p[:n])
+	}
+	if n := must[int](t)(read.ReadAt(ctx, p, 0)); string(p[:n]) != "longer than it was" {
+		t.Errorf("the file open for reading has %q", p[:n])
+	}
+	if n := must[*Node](t)(root.Lookup(ctx, "g")); n.Ino() != g.Ino() {
+		t.Error("a file that nobody wrote has another number")
 	}
 	ok(t, v.RenameSnapshot(ctx, "a", "b"))
 	fails(t, v.RenameSnapshot(ctx, "a", "c"), syscall.ENOENT)

@@ -25,7 +25,11 @@ func (c command) whole() []string {
 func scoped(all []command) [][]string {
 	var lines [][]string
 	for _, c := range all {
-		lines = append(lines, append(strings.Fields(c.verb)[1:], c.rest...))
+		words := strings.Fields(c.verb)
+		if words[0] != "snapshot" {
+			words = words[1:] // the word for the kind of object
+		}
+		lines = append(lines, append(words, c.rest...))
 	}
 	return lines
 }
@@ -66,6 +70,11 @@ func configuration(tx *store.Tx) ([]command, error) {
 	for _, v := range volumes {
 		all = append(all, v.making())
 		all = append(all, v.config()...)
+		s, err := getSchedule(tx, v.name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s.config(v.name)...)
 	}
 	for _, p := range peers {
 		all = append(all, p.volumeConfig()...)
@@ -116,4 +125,12 @@ func (v volumeEntry) config() []command {
 // adding is the command that opens the export.
 func (e exportEntry) adding() command {
 	return command{"export add", e.name, append([]string{e.Dial}, e.Words...)}
+}
+
+// config is the command that gives a volume its schedule.
+func (s schedule) config(volume string) []command {
+	if s == (schedule{}) {
+		return nil
+	}
+	return []command{{"snapshot schedule", volume, s.words()}}
 }

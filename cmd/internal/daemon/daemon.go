@@ -48,6 +48,7 @@ type Daemon struct {
 	links   links
 	syncs   syncs
 
+	upkeep    upkeep
 	followers followers
 	exports   *export.Manager
 
@@ -62,7 +63,8 @@ func New(o Options) *Daemon {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Daemon{o: o, log: log, turn: make(chan struct{}, 1)}
+	return &Daemon{o: o, log: log, turn: make(chan struct{}, 1),
+		upkeep: upkeep{soon: make(chan struct{}, 1)}}
 }
 
 // Start opens everything. The server runs when it returns; ctx bounds only the
@@ -89,7 +91,11 @@ func (d *Daemon) Start(ctx context.Context) (err error) {
 	if err := d.startFeeds(); err != nil {
 		return err
 	}
-	return d.export()
+	if err := d.export(); err != nil {
+		return err
+	}
+	d.startUpkeep()
+	return nil
 }
 
 // export opens the 9P listeners.
@@ -117,6 +123,7 @@ func (d *Daemon) Close() error {
 		return nil
 	}
 	var errs []error
+	d.upkeep.end()
 	if d.exports != nil {
 		errs = append(errs, d.exports.Close())
 	}

@@ -17,8 +17,9 @@ const fetchPatience = 15 * time.Second
 
 // volumeFetcher gets chunks that are not here from the volume's other storage.
 type volumeFetcher struct {
-	d    *Daemon
-	name string
+	d       *Daemon
+	name    string
+	storage []string // nil: as the volume's record says
 }
 
 // Fetch asks the volume's storage in order. What comes back is verified by
@@ -44,28 +45,35 @@ func (f volumeFetcher) Fetch(ctx context.Context, id store.ID) ([]byte, error) {
 
 // links are the peers among the volume's storage, in order.
 func (f volumeFetcher) links() ([]*link, error) {
-	var e volumeEntry
-	err := f.d.view(func(tx *store.Tx) (err error) {
-		e, err = findVolume(tx, f.name)
-		return err
-	})
-	var all []*link
-	for _, backend := range e.Storage {
+	storage := f.storage
+	if storage == nil {
+		e, err := volumeObject{f.d, f.name}.entry()
+		if err != nil {
+			return nil, err
+		}
+		storage = e.Storage
+	}
+	return f.d.storageLinks(storage)
+}
+
+// storageLinks are the peers among storage backends, in order.
+func (d *Daemon) storageLinks(storage []string) (all []*link, err error) {
+	for _, backend := range storage {
 		hex, ok := strings.CutPrefix(backend, peerBackendPrefix)
 		if !ok {
 			continue
 		}
-		key, bad := noiseconn.ParsePublicKey(hex)
-		if bad != nil {
-			return nil, bad
+		key, err := noiseconn.ParsePublicKey(hex)
+		if err != nil {
+			return nil, err
 		}
-		l, bad := f.d.links.get(f.d, key)
-		if bad != nil {
-			return nil, bad
+		l, err := d.links.get(d, key)
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, l)
 	}
-	return all, err
+	return all, nil
 }
 
 // fetch asks one peer, with a deadline.

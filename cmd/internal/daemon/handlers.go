@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"maps"
 
 	"bazil/ctlfs"
 )
@@ -16,8 +17,9 @@ func (d *Daemon) handlers() map[string]ctlfs.Handler {
 		"volume connect": d.volumeConnect, // takes its turn when the peer has answered
 		"volume list":    d.volumeList,
 		"export list":    d.exportList,
-		"conflicts":      d.conflicts,
-		"resolve":        d.resolve,
+
+		"conflicts": d.conflicts,
+		"resolve":   d.resolve,
 	}
 	for verb, h := range map[string]ctlfs.Handler{
 		"sharing add":           d.sharingAdd,
@@ -44,6 +46,7 @@ func (d *Daemon) handlers() map[string]ctlfs.Handler {
 			return d.alone(ctx, func() error { return h(ctx, c) })
 		}
 	}
+	maps.Copy(all, d.snapshotHandlers())
 	return all
 }
 

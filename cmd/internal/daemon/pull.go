@@ -42,7 +42,7 @@ func (d *Daemon) fetchContent(ctx context.Context, v *openVolume, remote string,
 	case <-ctx.Done():
 		return sum, ctx.Err()
 	}
-	others, err := volumeFetcher{d, v.name}.links()
+	others, err := volumeFetcher{d, v.name, nil}.links()
 	if err != nil {
 		return sum, err
 	}

@@ -122,11 +122,17 @@ func (o volumeObject) Status(ctx context.Context) ([]ctlfs.Record, error) {
 
 // Config is the commands that give it what it has.
 func (o volumeObject) Config(context.Context) ([][]string, error) {
-	e, err := o.entry()
-	if err != nil {
-		return nil, err
-	}
-	return scoped(e.config()), nil
+	var all []command
+	err := o.d.view(func(tx *store.Tx) error {
+		e, err := findVolume(tx, o.name)
+		if err != nil {
+			return err
+		}
+		s, err := getSchedule(tx, o.name)
+		all = append(e.config(), s.config(o.name)...)
+		return err
+	})
+	return scoped(all), err
 }
 
 // Logs is true for the volume's own events.

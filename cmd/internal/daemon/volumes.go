@@ -221,7 +221,7 @@ func (d *Daemon) volumeOptions(name string, key store.SharingKey) vol.Options {
 	return vol.Options{
 		Chunks: d.store.Chunks(),
 		Sealer: store.NewSealer(key),
-		Fetch:  volumeFetcher{d, name},
+		Fetch:  volumeFetcher{d, name, nil},
 		Log:    d.log.With("volume", name),
 	}
 }
@@ -280,7 +280,9 @@ func (d *Daemon) makeVolume(e volumeEntry) error {
 
 // enterVolume makes the record of a volume whose file is there, and opens it.
 func (d *Daemon) enterVolume(e volumeEntry) error {
-	e.Storage = []string{localBackend}
+	if e.Storage == nil {
+		e.Storage = []string{localBackend}
+	}
 	err := d.update(func(tx *store.Tx) (err error) {
 		if err := newVolume(tx, e); err != nil {
 			return err
@@ -338,7 +340,7 @@ func (d *Daemon) volumeRemove(_ context.Context, c *ctlfs.Call) error {
 		if err := volumeUnused(tx, name); err != nil {
 			return err
 		}
-		return tx.Delete(volumeTable, name)
+		return errors.Join(putSchedule(tx, name, schedule{}), tx.Delete(volumeTable, name))
 	})
 	if err != nil {
 		return err
