@@ -11,6 +11,7 @@ import (
 
 	"bazil/p9srv"
 	"bazil/p9srv/client"
+	"bazil/p9srv/p9test"
 )
 
 // benchServer serves a tree that costs nothing, with a file "f" of 8 MiB and
@@ -40,7 +41,7 @@ func benchServer(b testing.TB) (path string, root *client.Fid) {
 // and drops the replies, which have size bytes.
 func pipeline(b testing.TB, c net.Conn, n, depth int, text string, size int) {
 	b.Helper()
-	msg, err := encodeMsg(text, "9P2000.L")
+	msg, err := p9test.Encode(text, "9P2000.L")
 	check(b, err)
 	reply := make([]byte, size)
 	c.SetDeadline(time.Time{})
@@ -68,10 +69,10 @@ func pipeline(b testing.TB, c net.Conn, n, depth int, text string, size int) {
 func BenchmarkServer(b *testing.B) {
 	path, _ := benchServer(b)
 	c := raw(b, path, 1<<20)
-	say(b, c, "Twalk fid=0 newfid=1 names=f", "Rwalk")
-	say(b, c, "Tlopen fid=1 flags=2", "Rlopen")
-	say(b, c, "Twalk fid=0 newfid=2 names=d", "Rwalk")
-	say(b, c, "Tlopen fid=2 flags=0", "Rlopen")
+	p9test.Say(b, c, "Twalk fid=0 newfid=1 names=f", "Rwalk")
+	p9test.Say(b, c, "Tlopen fid=1 flags=2", "Rlopen")
+	p9test.Say(b, c, "Twalk fid=0 newfid=2 names=d", "Rwalk")
+	p9test.Say(b, c, "Tlopen fid=2 flags=0", "Rlopen")
 	for _, bench := range []struct {
 		name, text string
 		size       int
@@ -147,8 +148,8 @@ func BenchmarkClient(b *testing.B) {
 func TestRequestsDoNotAllocate(t *testing.T) {
 	path, root := benchServer(t)
 	c := raw(t, path, 1<<20)
-	say(t, c, "Twalk fid=0 newfid=1 names=f", "Rwalk")
-	say(t, c, "Tlopen fid=1 flags=2", "Rlopen")
+	p9test.Say(t, c, "Twalk fid=0 newfid=1 names=f", "Rwalk")
+	p9test.Say(t, c, "Tlopen fid=1 flags=2", "Rlopen")
 	const n = 2000
 	f, err := root.Walk(t.Context(), "f")
 	check(t, err)

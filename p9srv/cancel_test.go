@@ -14,6 +14,7 @@ import (
 
 	"bazil/p9srv"
 	"bazil/p9srv/client"
+	"bazil/p9srv/p9test"
 )
 
 // slowTree is a memTree some of whose names are slow: walking to "wait" and
@@ -301,8 +302,8 @@ func TestServeEnds(t *testing.T) {
 func raw(t testing.TB, path string, msize int) net.Conn {
 	t.Helper()
 	c := dial(t, path)
-	say(t, c, "Tversion tag=notag version=9P2000.L msize="+strconv.Itoa(msize), "Rversion")
-	say(t, c, `Tattach fid=0 uname=u aname="" n_uname=0`, "Rattach")
+	p9test.Say(t, c, "Tversion tag=notag version=9P2000.L msize="+strconv.Itoa(msize), "Rversion")
+	p9test.Say(t, c, `Tattach fid=0 uname=u aname="" n_uname=0`, "Rattach")
 	return c
 }
 
@@ -311,30 +312,30 @@ func raw(t testing.TB, path string, msize int) net.Conn {
 func TestManyRequests(t *testing.T) {
 	tree := newSlowTree()
 	c := raw(t, listen(t, &p9srv.Server{Tree: tree, MaxRequests: 4}), 8192)
-	say(t, c, "Twalk fid=0 newfid=1 names=wait", "Rwalk")
-	say(t, c, "Tlopen fid=1 flags=0", "Rlopen")
+	p9test.Say(t, c, "Twalk fid=0 newfid=1 names=wait", "Rwalk")
+	p9test.Say(t, c, "Tlopen fid=1 flags=0", "Rlopen")
 	for i := range 100 {
-		tell(t, c, "Tread fid=1 offset=0 count=10 tag="+strconv.Itoa(i))
+		p9test.Tell(t, c, "Tread fid=1 offset=0 count=10 tag="+strconv.Itoa(i))
 	}
 	eventually(t, "reads begun", func() bool { return tree.reading.Load() == 4 })
 	// requests that wait, and then those at work
 	for i := 99; i >= 0; i-- {
-		say(t, c, "Tflush tag=1000 oldtag="+strconv.Itoa(i), "Rflush")
+		p9test.Say(t, c, "Tflush tag=1000 oldtag="+strconv.Itoa(i), "Rflush")
 	}
-	say(t, c, "Tgetattr fid=0 mask=0x7ff", "Rgetattr")
+	p9test.Say(t, c, "Tgetattr fid=0 mask=0x7ff", "Rgetattr")
 	if most := tree.most.Load(); most != 4 {
 		t.Errorf("%d reads at once", most)
 	}
 	// those that wait get their turn
-	say(t, c, "Twalk fid=0 newfid=2 names=stuck", "Rwalk")
-	say(t, c, "Tlopen fid=2 flags=0", "Rlopen")
+	p9test.Say(t, c, "Twalk fid=0 newfid=2 names=stuck", "Rwalk")
+	p9test.Say(t, c, "Tlopen fid=2 flags=0", "Rlopen")
 	for i := range 100 {
-		tell(t, c, "Tread fid=2 offset=0 count=10 tag="+strconv.Itoa(i))
+		p9test.Tell(t, c, "Tread fid=2 offset=0 count=10 tag="+strconv.Itoa(i))
 	}
 	eventually(t, "reads begun", func() bool { return tree.reading.Load() == 4 })
 	close(tree.release)
 	for range 100 {
-		if name, _, _ := decodeMsg(readMsg(t, c), "9P2000.L"); name != "Rread" {
+		if name, _, _ := p9test.Decode(p9test.Read(t, c), "9P2000.L"); name != "Rread" {
 			t.Error(name)
 		}
 	}
@@ -348,21 +349,21 @@ func TestManyRequests(t *testing.T) {
 func TestAnswersOfAFullConnection(t *testing.T) {
 	tree := newSlowTree()
 	c := raw(t, listen(t, &p9srv.Server{Tree: tree, MaxRequests: 1}), 8192)
-	say(t, c, "Twalk fid=0 newfid=1 names=wait", "Rwalk")
-	say(t, c, "Tlopen fid=1 flags=0", "Rlopen")
-	tell(t, c, "Tread fid=1 offset=0 count=10 tag=5")
+	p9test.Say(t, c, "Twalk fid=0 newfid=1 names=wait", "Rwalk")
+	p9test.Say(t, c, "Tlopen fid=1 flags=0", "Rlopen")
+	p9test.Tell(t, c, "Tread fid=1 offset=0 count=10 tag=5")
 	eventually(t, "read begun", func() bool { return tree.reading.Load() == 1 })
-	say(t, c, "Tflush tag=6 oldtag=77", "Rflush")
-	flush, err := encodeMsg("Tflush tag=6 oldtag=77", "9P2000.L")
+	p9test.Say(t, c, "Tflush tag=6 oldtag=77", "Rflush")
+	flush, err := p9test.Encode("Tflush tag=6 oldtag=77", "9P2000.L")
 	check(t, err)
-	walk, err := encodeMsg("Tgetattr tag=7 fid=0", "9P2000.L")
+	walk, err := p9test.Encode("Tgetattr tag=7 fid=0", "9P2000.L")
 	check(t, err)
 	c.Write(append(flush, walk...))
-	if name, _, _ := decodeMsg(readMsg(t, c), "9P2000.L"); name != "Rflush" {
+	if name, _, _ := p9test.Decode(p9test.Read(t, c), "9P2000.L"); name != "Rflush" {
 		t.Error(name)
 	}
-	say(t, c, "Tflush tag=8 oldtag=5", "Rflush")
-	if name, _, _ := decodeMsg(readMsg(t, c), "9P2000.L"); name != "Rgetattr" {
+	p9test.Say(t, c, "Tflush tag=8 oldtag=5", "Rflush")
+	if name, _, _ := p9test.Decode(p9test.Read(t, c), "9P2000.L"); name != "Rgetattr" {
 		t.Error(name)
 	}
 }
@@ -379,12 +380,12 @@ func TestDeafClient(t *testing.T) {
 	_, err = f.WriteAt(t.Context(), make([]byte, 1<<20), 0)
 	check(t, err)
 	c := raw(t, path, 1<<20)
-	say(t, c, "Twalk fid=0 newfid=1 names=big", "Rwalk")
-	say(t, c, "Tlopen fid=1 flags=0", "Rlopen")
+	p9test.Say(t, c, "Twalk fid=0 newfid=1 names=big", "Rwalk")
+	p9test.Say(t, c, "Tlopen fid=1 flags=0", "Rlopen")
 	c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 	sent := 0
 	for ; sent < 1<<20; sent++ {
-		msg, err := encodeMsg("Tread fid=1 offset=0 count=1000000 tag="+strconv.Itoa(sent%60000), "9P2000.L")
+		msg, err := p9test.Encode("Tread fid=1 offset=0 count=1000000 tag="+strconv.Itoa(sent%60000), "9P2000.L")
 		check(t, err)
 		if _, err := c.Write(msg); err != nil {
 			break
@@ -408,20 +409,20 @@ func TestDeafClient(t *testing.T) {
 func TestVersionEndsRequests(t *testing.T) {
 	tree := newSlowTree()
 	c := raw(t, listen(t, &p9srv.Server{Tree: tree}), 8192)
-	say(t, c, "Twalk fid=0 newfid=1 names=stuck", "Rwalk")
-	say(t, c, "Twalk fid=0 newfid=2 names=wait", "Rwalk")
-	say(t, c, "Tlopen fid=1 flags=0", "Rlopen")
-	say(t, c, "Tlopen fid=2 flags=0", "Rlopen")
-	tell(t, c, "Tread tag=5 fid=1 offset=0 count=10")
-	tell(t, c, "Tread tag=6 fid=2 offset=0 count=10")
-	tell(t, c, "Twalk tag=7 fid=0 newfid=3 names=slowly")
+	p9test.Say(t, c, "Twalk fid=0 newfid=1 names=stuck", "Rwalk")
+	p9test.Say(t, c, "Twalk fid=0 newfid=2 names=wait", "Rwalk")
+	p9test.Say(t, c, "Tlopen fid=1 flags=0", "Rlopen")
+	p9test.Say(t, c, "Tlopen fid=2 flags=0", "Rlopen")
+	p9test.Tell(t, c, "Tread tag=5 fid=1 offset=0 count=10")
+	p9test.Tell(t, c, "Tread tag=6 fid=2 offset=0 count=10")
+	p9test.Tell(t, c, "Twalk tag=7 fid=0 newfid=3 names=slowly")
 	eventually(t, "reads begun", func() bool { return tree.reading.Load() == 2 })
-	say(t, c, "Tversion tag=notag version=9P2000.L msize=8192", "Rversion")
-	say(t, c, `Tattach fid=0 uname=u aname="" n_uname=0`, "Rattach")
+	p9test.Say(t, c, "Tversion tag=notag version=9P2000.L msize=8192", "Rversion")
+	p9test.Say(t, c, `Tattach fid=0 uname=u aname="" n_uname=0`, "Rattach")
 	close(tree.release)
 	eventually(t, "old session gone", func() bool { return tree.nodes.Load() == 1 && tree.files.Load() == 0 })
-	say(t, c, "Tclunk fid=3", "Rlerror")
-	say(t, c, "Tgetattr tag=5 fid=0 mask=0x7ff", "Rgetattr")
+	p9test.Say(t, c, "Tclunk fid=3", "Rlerror")
+	p9test.Say(t, c, "Tgetattr tag=5 fid=0 mask=0x7ff", "Rgetattr")
 }
 
 // TestCutMessage ends a connection in the middle of a message.

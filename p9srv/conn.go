@@ -67,7 +67,7 @@ func (c *conn) end(err error) {
 	fids := c.sess.Load().close()
 	c.mu.Unlock()
 	c.in.stop()
-	releaseAll(fids)
+	c.srv.releaseAll(fids)
 }
 
 // result is what ServeConn returns of the connection's end.

@@ -61,6 +61,17 @@
 // nobody but himself. A connection on which everything is taken and nothing
 // ends for a minute is ended.
 //
+// # Panics
+//
+// A panic is a mistake in this program, and ending the process would be the
+// plain answer to it. But one process serves all clients and volumes, and a
+// request that always panics would take from every one of them what is not
+// durable yet, again and again. So a request that panics is answered with EIO,
+// its stack goes to the log, and its session goes on: ending that would unmount
+// a whole tree at a v9fs client and repair nothing. That a tree can still be
+// trusted after a panic is for the tree to see to; store/vol stops the volume
+// whose change was cut short. A panic on a goroutine of the tree's own still ends the process.
+//
 // # Order of locks
 //
 // watchdog.mu, conn.mu, then output.mu or a request's context. LockTable.mu and

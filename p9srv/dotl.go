@@ -234,6 +234,8 @@ func (r *request) setAttr(f *fid, a SetAttr) error {
 		return syscall.EPERM
 	case a.Valid&SetSize != 0 && f.node.QID().Type&QTDir != 0:
 		return syscall.EISDIR
+	case a.Valid&SetSize != 0 && f.node.QID().Type&QTAppend != 0:
+		return syscall.EPERM
 	case a.Valid&SetSize != 0 && int64(a.Size) < 0:
 		return syscall.EFBIG
 	}

@@ -4,12 +4,25 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime/debug"
 	"syscall"
 )
 
 // errAbandoned ends a request that was flushed and answered for already:
 // nobody hears of it.
 var errAbandoned = errors.New("request was flushed")
+
+// errInternal answers a request in which something panicked.
+var errInternal = &Error{Errno: syscall.EIO}
+
+// recovered is deferred around the calls of a tree's methods: a panic becomes
+// errInternal, and its stack goes to the log.
+func (s *Server) recovered(t MsgType, err *error) {
+	if p := recover(); p != nil {
+		*err = errInternal
+		s.log().Error("9p request panicked", "request", t.String(), "panic", p, "stack", string(debug.Stack()))
+	}
+}
 
 // errnoOf is the number that 9P2000.L and .u send for err.
 func errnoOf(err error) syscall.Errno {

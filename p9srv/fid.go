@@ -131,7 +131,7 @@ func (f *fid) put() error {
 		err = o.close(f.conn)
 	}
 	if o != nil && o.remove {
-		if e := removeNode(f.conn.ctx, f.node.Node); err == nil {
+		if e := f.removeFile(f.conn.ctx); err == nil {
 			err = e
 		}
 	}
@@ -145,19 +145,27 @@ func (f *fid) put() error {
 	return err
 }
 
-// removeNode removes a file by its Node.
-func removeNode(ctx context.Context, n Node) error {
-	p, ok := n.(Placed)
-	if !ok {
+// removeFile removes the file of f, which is not the root of its attach.
+func (f *fid) removeFile(ctx context.Context) error {
+	p, ok := f.node.Node.(Placed)
+	switch {
+	case f.at.depth == 0:
+		return syscall.EBUSY
+	case !ok:
 		return syscall.EOPNOTSUPP
 	}
 	return p.Remove(ctx)
 }
 
-func releaseAll(fids []*fid) {
+func (s *Server) releaseAll(fids []*fid) {
 	for _, f := range fids {
-		f.put()
+		s.release(f)
 	}
+}
+
+func (s *Server) release(f *fid) (err error) {
+	defer s.recovered(Tclunk, &err)
+	return f.put()
 }
 
 // fid finds the client's fid and holds it until put.

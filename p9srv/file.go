@@ -228,5 +228,5 @@ func remove(r *request) error {
 	if f.attr != nil {
 		return syscall.EBADF
 	}
-	return removeNode(&r.ctx, f.node.Node)
+	return f.removeFile(&r.ctx)
 }

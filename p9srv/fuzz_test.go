@@ -6,14 +6,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"bazil/p9srv"
+	"bazil/p9srv/p9test"
 )
 
 // FuzzSession sends a server what it likes and hangs up. The first byte picks
@@ -34,7 +33,7 @@ func FuzzSession(f *testing.F) {
 		version := []string{"9P2000.L", "9P2000", "9P2000.u"}[in[0]%3]
 		stream := in[1:]
 		if in[0]%6 >= 3 {
-			stream = chosenMessages(in[1:], version)
+			stream = p9test.Choose(in[1:], version)
 		}
 		fuzzSession(t, version, stream)
 	})
@@ -58,7 +57,7 @@ func traceSeeds(f *testing.F) (seeds [][]byte) {
 		seed := []byte{mode}
 		for line := range strings.Lines(string(text)) {
 			if msg, ok := strings.CutPrefix(strings.TrimSpace(line), "> "); ok && !strings.Contains(msg, "$") {
-				if b, err := encodeMsg(msg, version); err == nil {
+				if b, err := p9test.Encode(msg, version); err == nil {
 					seed = append(seed, b...)
 				}
 			}
@@ -66,68 +65,6 @@ func traceSeeds(f *testing.F) (seeds [][]byte) {
 		seeds = append(seeds, seed)
 	}
 	return seeds
-}
-
-// choices are messages with few names, fids and numbers, that meet.
-type choices struct{ in []byte }
-
-func (c *choices) next() int {
-	if len(c.in) == 0 {
-		return 0
-	}
-	b := c.in[0]
-	c.in = c.in[1:]
-	return int(b)
-}
-
-func (c *choices) of(list ...string) string { return list[c.next()%len(list)] }
-
-// chosenMessages makes messages of the bytes of in.
-func chosenMessages(in []byte, version string) (stream []byte) {
-	var types []string
-	for name := range msgFields {
-		if name[0] == 'T' {
-			types = append(types, name)
-		}
-	}
-	slices.Sort(types)
-	for c := (&choices{in}); len(c.in) > 0; {
-		name := types[c.next()%len(types)]
-		fields, _ := fieldsOf(name, version)
-		text := name + " tag=" + strconv.Itoa(c.next()%4)
-		for _, f := range append(fields, "stat.name:s", "stat.length:8", "stat.mode:4") {
-			field, kind, _ := strings.Cut(f, ":")
-			text += " " + field + "=" + c.value(field, kind)
-		}
-		if msg, err := encodeMsg(text, version); err == nil {
-			stream = append(stream, msg...)
-		}
-	}
-	return stream
-}
-
-func (c *choices) value(field, kind string) string {
-	switch {
-	case field == "version":
-		return c.of("9P2000.L", "9P2000.L", "9P2000", "9P2000.u", "x")
-	case field == "msize":
-		return c.of("8192", "4096", "65536", "1")
-	case field == "afid":
-		return c.of("nofid", "nofid", "1")
-	case strings.HasSuffix(field, "fid"):
-		return strconv.Itoa(c.next() % 6)
-	case field == "name" && kind == "s", strings.HasSuffix(field, "name") && kind == "s":
-		return c.of(`""`, "a", "b", "c", "d", "user.x", "..")
-	case kind == "s":
-		return c.of(`""`, "a", `"b 1 2"`, "3")
-	case kind == "names":
-		return c.of("", "a", "b", "a,b", "..", "c,..,a", "a,b,c,d")
-	case kind == "data":
-		return c.of(`""`, "x", strings.Repeat("0123456789", 30), strings.Repeat("z", 9000))
-	case kind == "stat":
-		return ""
-	}
-	return c.of("0", "1", "2", "7", "100", "9000", "~0", "0x40000000", "0x80000000", "0x241", "0x200", "0x1b4", "0x020001ff", "0x00200000")
 }
 
 // fuzzSession plays a stream of messages to a server of a small tree.
@@ -143,9 +80,9 @@ func fuzzSession(t *testing.T, version string, stream []byte) {
 		defer close(drained)
 		io.Copy(io.Discard, ours)
 	}()
-	hello, err := encodeMsg("Tversion tag=notag msize=8192 version="+version, version)
+	hello, err := p9test.Encode("Tversion tag=notag msize=8192 version="+version, version)
 	check(t, err)
-	root, err := encodeMsg(`Tattach fid=0 uname=u aname="" n_uname=0`, version)
+	root, err := p9test.Encode(`Tattach fid=0 uname=u aname="" n_uname=0`, version)
 	check(t, err)
 	ours.Write(append(append(hello, root...), stream...))
 	ours.CloseWrite()

@@ -3,7 +3,8 @@ package p9srv
 import "syscall"
 
 // listing is how far a directory was read by a fid of 9P2000, where a read
-// goes on at the offset at which the last one ended, or anew at 0.
+// goes on at the offset at which the last one ended, or anew at 0. In all
+// dialects one request at a time reads a directory by one fid.
 type listing struct {
 	turn   chan struct{} // holds a token while nobody reads
 	next   uint64        // the offset to go on at
@@ -16,18 +17,33 @@ func newListing() *listing {
 	return l
 }
 
+// enter waits for the turn to read the directory.
+func (l *listing) enter(ctx *requestContext) error {
+	select {
+	case <-l.turn:
+		return nil
+	default:
+	}
+	select {
+	case <-l.turn:
+		return nil
+	case <-ctx.Done():
+		return syscall.EINTR
+	}
+}
+
+func (l *listing) leave() { l.turn <- struct{}{} }
+
 // readDirPlain answers a Tread of a directory with whole stat records.
 func (r *request) readDirPlain(f *fid, o *openFile, off uint64, n int) error {
 	if r.sess.dialect == dialectL || o.dir == nil {
 		return syscall.EISDIR
 	}
 	l := o.listing
-	select {
-	case <-l.turn:
-		defer func() { l.turn <- struct{}{} }()
-	case <-r.ctx.Done():
-		return syscall.EINTR
+	if err := l.enter(&r.ctx); err != nil {
+		return err
 	}
+	defer l.leave()
 	if off != 0 && off != l.next {
 		return syscall.EINVAL
 	}

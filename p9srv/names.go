@@ -122,7 +122,10 @@ func rename(r *request) error {
 	}
 	defer f.put()
 	p, ok := f.node.Node.(Placed)
-	if !ok {
+	switch {
+	case f.at.depth == 0:
+		return syscall.EBUSY
+	case !ok:
 		return syscall.EOPNOTSUPP
 	}
 	return p.Move(&r.ctx, d.node.Node, name)

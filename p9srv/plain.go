@@ -173,9 +173,10 @@ func (r *request) createEntry(e newEntry) (Node, *openFile, error) {
 	return node, o, nil
 }
 
-// setNewFlags gives a new file its append-only and exclusive-use bits.
+// setNewFlags gives a new file its append-only, exclusive-use and temporary
+// bits.
 func (r *request) setNewFlags(e newEntry, node Node, o *openFile) error {
-	flags := QIDType(e.perm & (dmAppend | dmExcl) >> 24)
+	flags := QIDType(e.perm & (dmAppend | dmExcl | dmTmp) >> 24)
 	if flags == 0 {
 		return nil
 	}

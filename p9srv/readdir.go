@@ -31,6 +31,10 @@ func readdir(r *request) error {
 	if o.dir == nil {
 		return syscall.ENOTDIR
 	}
+	if err := o.listing.enter(&r.ctx); err != nil {
+		return err
+	}
+	defer o.listing.leave()
 	n := int(min(count, r.sess.msize-ReadHeader))
 	r.borrow(n)
 	l := lister{limit: n, b: r.free.b[:0]}

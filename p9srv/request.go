@@ -116,12 +116,13 @@ func (r *request) seal() {
 }
 
 // run calls the message's handler and leaves the reply in r.
-func (r *request) run() error {
+func (r *request) run() (err error) {
 	r.begin()
 	h := r.sess.dialect.handler(r.typ)
 	if h == nil {
 		return syscall.EOPNOTSUPP
 	}
+	defer r.c.srv.recovered(r.typ, &err)
 	return h(r)
 }
 

@@ -181,7 +181,7 @@ func (c *conn) renew(r *request, s *session) {
 	c.sess.Store(s)
 	c.awaitWork(old, r)
 	c.mu.Unlock()
-	releaseAll(fids)
+	c.srv.releaseAll(fids)
 }
 
 // awaitWork waits for a while until no request of a session is at work but r;

@@ -154,7 +154,7 @@ type Stream interface {
 	IsStream() bool
 }
 
-// DirReader is the File of an opened directory.
+// DirReader is the File of an opened directory. Its calls come one at a time.
 type DirReader interface {
 	// ReadDir calls yield for the entries behind the cookie off (0: from the
 	// start, listed anew) until yield returns false. "." and ".." are the
@@ -228,11 +228,12 @@ type Syncer interface {
 	Sync(ctx context.Context) error
 }
 
-// Flagger is a Node that keeps the append-only and exclusive-use bits of
-// 9P2000; its QID has them in its Type. The server appends to the one and
-// opens the other only once at a time.
+// Flagger is a Node that keeps the append-only, exclusive-use and temporary
+// bits of 9P2000; its QID has them in its Type. The server appends to the first
+// and lets nobody cut it, and opens the second only once at a time, in all
+// dialects; the third is a note for others.
 type Flagger interface {
-	// SetFlags sets QTAppend and QTExcl as they stand in bits.
+	// SetFlags sets QTAppend, QTExcl and QTTmp as they stand in bits.
 	SetFlags(ctx context.Context, bits QIDType) error
 }
 

@@ -87,14 +87,14 @@ func (r *request) changes(f *fid, s stat) (ch changes, err error) {
 	return ch, r.ownerChange(&ch, &s, &old)
 }
 
-// modeChange notes new permissions, and new append-only and exclusive-use
-// bits.
+// modeChange notes new permissions, and new append-only, exclusive-use and
+// temporary bits.
 func (r *request) modeChange(ch *changes, s, old *stat) {
 	if s.mode == noU32 {
 		return
 	}
 	ch.attr.Valid, ch.attr.Mode = ch.attr.Valid|SetMode, unixBits(s.mode, r.sess.dialect)
-	const bits = dmAppend | dmExcl
+	const bits = dmAppend | dmExcl | dmTmp
 	if s.mode&bits != old.mode&bits {
 		ch.flag, ch.flags = true, QIDType(s.mode&bits>>24)
 	}
@@ -190,7 +190,7 @@ func (r *request) changeRest(f *fid, ch changes) error {
 	if !ok {
 		return syscall.EOPNOTSUPP
 	}
-	old := f.node.QID().Type & (QTAppend | QTExcl)
+	old := f.node.QID().Type & (QTAppend | QTExcl | QTTmp)
 	if err := fl.SetFlags(&r.ctx, ch.flags); err != nil || ch.attr.Valid == 0 {
 		return err
 	}

@@ -160,7 +160,9 @@ func TestOwnerMapping(t *testing.T) {
 	m := newManager(t)
 	root, err := attach(t, serve(t, m, "vm", "volume=files", "owner=1234:1235"), "", 1234)
 	must(t, err)
-	f := create(t, root, "f", "x", 0o600)
+	f, err := root.Walk(t.Context())
+	must(t, err)
+	must(t, f.Create(t.Context(), "f", syscall.O_RDWR, 0o600, p9srv.NoUID))
 	a, err := f.Attr(t.Context())
 	must(t, err)
 	if a.UID != 1234 || a.GID != 1235 {
@@ -181,8 +183,8 @@ func TestExportsComeAndGo(t *testing.T) {
 	if err := m.Add(Spec{Name: "a", Dial: "unix!/x"}); !errors.Is(err, ErrExists) {
 		t.Errorf("a second export a: %v", err)
 	}
-	must(t, m.Remove("a"))
-	if err := m.Remove("a"); !errors.Is(err, ErrNotFound) {
+	must(t, m.Remove(t.Context(), "a"))
+	if err := m.Remove(t.Context(), "a"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("removed twice: %v", err)
 	}
 	if _, err := os.Stat(a); !errors.Is(err, os.ErrNotExist) {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/mdlayher/vsock"
+	"golang.org/x/sys/unix"
 )
 
 // listen opens the listener that the export's dial string names.
@@ -34,11 +35,13 @@ func listenFD(number uint32) (net.Listener, error) {
 	if number < 3 {
 		return nil, fmt.Errorf("fd!%d: descriptors 0 to 2 are the terminal's: %w", number, syscall.EINVAL)
 	}
-	fd, err := syscall.Dup(int(number))
-	if err != nil {
+	if err := inherited(number); err != nil {
 		return nil, fmt.Errorf("fd!%d: the server was not started with it: %w", number, err)
 	}
-	syscall.CloseOnExec(fd)
+	fd, err := unix.FcntlInt(uintptr(number), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("fd!%d: %w", number, err)
+	}
 	f := os.NewFile(uintptr(fd), fmt.Sprintf("fd!%d", number))
 	defer f.Close()
 	if on, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err != nil {
@@ -51,6 +54,16 @@ func listenFD(number uint32) (net.Listener, error) {
 		return nil, fmt.Errorf("fd!%d: %w", number, err)
 	}
 	return newOnce(c), nil
+}
+
+// inherited tells whether a descriptor came with the process: those it opened
+// itself are closed by exec, which one that came through exec cannot be.
+func inherited(number uint32) error {
+	flags, err := unix.FcntlInt(uintptr(number), unix.F_GETFD, 0)
+	if err == nil && flags&unix.FD_CLOEXEC != 0 {
+		err = syscall.EBADF
+	}
+	return err
 }
 
 // once is a listener that has one connection to give.

@@ -30,8 +30,8 @@ type Manager struct {
 
 	locks p9srv.LockTable // record locks hold across all exports
 
-	mu      sync.Mutex // guards exports and closed
-	exports map[string]*running
+	mu      sync.Mutex          // guards exports and closed
+	exports map[string]*running // nil: about to listen
 	closed  bool
 }
 
@@ -59,22 +59,38 @@ const LocalMsize = 16 << 20
 // Add starts an export. The error is ErrExists, what is wrong with the spec,
 // or why it cannot listen; then nothing is left of it.
 func (m *Manager) Add(s Spec) error {
+	if err := m.reserve(s.Name); err != nil {
+		return fmt.Errorf("export %s: %w", s.Name, err)
+	}
+	l, err := s.listen()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil && m.closed {
+		l.Close()
+		err = net.ErrClosed
+	}
+	if err != nil {
+		delete(m.exports, s.Name)
+		return fmt.Errorf("export %s: %w", s.Name, err)
+	}
+	m.exports[s.Name] = m.start(s, l)
+	return nil
+}
+
+// reserve takes the name of an export that is about to listen.
+func (m *Manager) reserve(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return net.ErrClosed
 	}
-	if m.exports[s.Name] != nil {
-		return fmt.Errorf("export %s: %w", s.Name, ErrExists)
-	}
-	l, err := s.listen()
-	if err != nil {
-		return fmt.Errorf("export %s: %w", s.Name, err)
+	if _, ok := m.exports[name]; ok {
+		return ErrExists
 	}
 	if m.exports == nil {
 		m.exports = make(map[string]*running)
 	}
-	m.exports[s.Name] = m.start(s, l)
+	m.exports[name] = nil
 	return nil
 }
 
@@ -124,7 +140,7 @@ func (r *running) run(ctx context.Context) {
 		}
 		conns.Go(func() {
 			defer r.conns.Add(-1)
-			if err := r.server.ServeConn(ctx, c); err != nil && ctx.Err() == nil {
+			if err := r.server.ServeConn(withListings(ctx), c); err != nil && ctx.Err() == nil {
 				r.log.Info("connection ended", "export", r.spec.Name, "err", err)
 			}
 		})
@@ -138,22 +154,30 @@ func (r *running) limit() int {
 	return DefaultMaxConns
 }
 
-func (r *running) stop() {
+// stop ends the export and waits until its connections are over or ctx is.
+func (r *running) stop(ctx context.Context) {
 	r.l.Close()
 	r.cancel()
-	<-r.done
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+	}
 }
 
-// Remove ends an export and its connections; ErrNotFound if there is none.
-func (m *Manager) Remove(name string) error {
+// Remove ends an export and its connections; ErrNotFound if there is none. It
+// waits for them until ctx ends: that of a request which came through the
+// export itself ends with its connection.
+func (m *Manager) Remove(ctx context.Context, name string) error {
 	m.mu.Lock()
 	r := m.exports[name]
-	delete(m.exports, name)
+	if r != nil {
+		delete(m.exports, name)
+	}
 	m.mu.Unlock()
 	if r == nil {
 		return fmt.Errorf("export %s: %w", name, ErrNotFound)
 	}
-	r.stop()
+	r.stop(ctx)
 	return nil
 }
 
@@ -163,6 +187,9 @@ func (m *Manager) List() []Status {
 	defer m.mu.Unlock()
 	var all []Status
 	for _, r := range m.exports {
+		if r == nil {
+			continue
+		}
 		all = append(all, Status{Spec: r.spec, Addr: r.l.Addr(), Conns: int(r.conns.Load())})
 	}
 	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Spec.Name, b.Spec.Name) })
@@ -178,7 +205,9 @@ func (m *Manager) Close() error {
 	m.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, r := range all {
-		wg.Go(r.stop)
+		if r != nil {
+			wg.Go(func() { r.stop(context.Background()) })
+		}
 	}
 	wg.Wait()
 	return nil

@@ -60,6 +60,9 @@ func (l limit) Attach(ctx context.Context, who p9srv.User, aname string) (p9srv.
 		}
 		n = next
 	}
+	if top, ok := n.(*volNode); ok {
+		v.top = top.n.Ino()
+	}
 	return n, nil
 }
 
@@ -77,7 +80,7 @@ func (n rootNode) QID() p9srv.QID {
 }
 
 func (n rootNode) Attr(context.Context) (p9srv.Attr, error) {
-	uid, gid := n.v.clientIDs(serverUID, serverGID)
+	uid, gid := n.v.ids(serverUID, serverGID)
 	return p9srv.Attr{Mode: syscall.S_IFDIR | 0o555, UID: uid, GID: gid, NLink: 2, MTime: started, CTime: started, ATime: started, BTime: started}, nil
 }
 

@@ -48,7 +48,10 @@ func ParseSpec(name, dial string, words []string) (Spec, error) {
 }
 
 func (s *Spec) option(word string) (err error) {
-	key, value, _ := strings.Cut(word, "=")
+	key, value, hasValue := strings.Cut(word, "=")
+	if flag := key == "ro" || key == "noctl" || key == "insecure"; flag && hasValue {
+		return fmt.Errorf("%s: %s stands alone, without a value", word, key)
+	}
 	switch key {
 	case "ro":
 		s.ReadOnly = true
@@ -57,7 +60,7 @@ func (s *Spec) option(word string) (err error) {
 	case "insecure":
 		s.Insecure = true
 	case "volume":
-		s.Volume = value
+		s.Volume, err = value, checkPath(value)
 	case "owner":
 		s.Owner, err = parseOwner(value)
 	case "conns":
@@ -69,6 +72,16 @@ func (s *Spec) option(word string) (err error) {
 		err = fmt.Errorf("%q is no option: there are volume=NAME ro noctl insecure owner=UID:GID conns=N", word)
 	}
 	return err
+}
+
+// checkPath refuses what names no volume or directory of one.
+func checkPath(path string) error {
+	for i, name := range strings.Split(path, "/") {
+		if name == "." || name == ".." || name == "" && i == 0 || strings.Contains(name, "\x00") {
+			return fmt.Errorf("volume=%s: want volume=NAME or volume=NAME/DIR, without . and ..", path)
+		}
+	}
+	return nil
 }
 
 func parseOwner(s string) (*Owner, error) {

@@ -23,10 +23,12 @@ func ListenUnix(path string) (net.Listener, error) {
 		return nil, err
 	}
 	var l *net.UnixListener
-	err := withShortPath(path, func(short string) (err error) {
-		old := syscall.Umask(0o177)
-		defer syscall.Umask(old)
-		l, err = net.ListenUnix("unix", &net.UnixAddr{Name: short, Net: "unix"})
+	err := withShortPath(path, func(short string) error {
+		private := net.ListenConfig{Control: ownersOnly}
+		got, err := private.Listen(context.Background(), "unix", short)
+		if err == nil {
+			l = got.(*net.UnixListener)
+		}
 		return err
 	})
 	if err != nil {
@@ -34,6 +36,15 @@ func ListenUnix(path string) (net.Listener, error) {
 	}
 	l.SetUnlinkOnClose(false)
 	return &unixListener{UnixListener: l, path: path}, nil
+}
+
+// ownersOnly sets the mode that bind(2) will give the socket's name: unlike the
+// umask, that is nobody else's business.
+func ownersOnly(_, _ string, c syscall.RawConn) (err error) {
+	if e := c.Control(func(fd uintptr) { err = syscall.Fchmod(int(fd), 0o600) }); e != nil {
+		return e
+	}
+	return err
 }
 
 // DialUnix connects to the unix socket at path, however long path is.

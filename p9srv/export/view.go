@@ -3,6 +3,7 @@ package export
 import (
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -21,22 +22,26 @@ var (
 // view is the tree as one attach sees it: what the export shows, and who is
 // looking. All nodes of the attach share it.
 type view struct {
-	root *Root
-	spec Spec
-	who  p9srv.User
-	uid  uint32 // as files here know it
-	gids []uint32
+	root  *Root
+	spec  Spec
+	who   p9srv.User
+	super bool     // the client's user 0, who may do everything
+	uid   uint32   // as files here know it
+	gids  []uint32 // that uid has here
+	top   uint64   // inode number of the attached directory of a volume; 0: above volumes
 }
 
 func newView(r *Root, s Spec, who p9srv.User) *view {
-	v := &view{root: r, spec: s, who: who, uid: who.UID}
-	if v.uid == p9srv.NoUID {
-		v.uid = uidOf(who.Name)
+	v := &view{root: r, spec: s, who: who}
+	uid := who.UID
+	if uid == p9srv.NoUID {
+		uid = uidOf(who.Name)
 	}
-	if s.Owner != nil && v.uid == s.Owner.UID {
-		v.uid = serverUID
+	v.super = uid == 0
+	v.uid, _ = v.ids(uid, 0)
+	if !v.super {
+		v.gids = groupsOf(v.uid)
 	}
-	v.gids = groupsOf(v.uid)
 	return v
 }
 
@@ -52,9 +57,6 @@ func uidOf(name string) uint32 {
 }
 
 func groupsOf(uid uint32) []uint32 {
-	if uid == 0 {
-		return nil
-	}
 	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
 	if err != nil {
 		return nil
@@ -80,30 +82,25 @@ func (v *view) ctl() p9srv.Node {
 	return v.root.Ctl(v.who, func() p9srv.Node { return rootNode{v} })
 }
 
-// clientIDs and serverIDs translate between the numbers that files have here
-// and those that the export's clients know them by.
-func (v *view) clientIDs(uid, gid uint32) (uint32, uint32) {
-	if o := v.spec.Owner; o != nil {
-		if uid == serverUID {
-			uid = o.UID
-		}
-		if gid == serverGID {
-			gid = o.GID
-		}
+// ids translates between the numbers that files have here and those that the
+// export's clients know them by, both ways: the server's own and the owner's
+// change places, so that two users are never one.
+func (v *view) ids(uid, gid uint32) (uint32, uint32) {
+	o := v.spec.Owner
+	if o == nil {
+		return uid, gid
 	}
-	return uid, gid
+	return swap(uid, serverUID, o.UID), swap(gid, serverGID, o.GID)
 }
 
-func (v *view) serverIDs(uid, gid uint32) (uint32, uint32) {
-	if o := v.spec.Owner; o != nil {
-		if uid == o.UID {
-			uid = serverUID
-		}
-		if gid == o.GID {
-			gid = serverGID
-		}
+func swap(id, a, b uint32) uint32 {
+	switch id {
+	case a:
+		return b
+	case b:
+		return a
 	}
-	return uid, gid
+	return id
 }
 
 // Permission bits as access(2) asks for them.
@@ -114,10 +111,8 @@ const (
 )
 
 // may checks the mode of a file against what the user wants of it: EACCES.
-// The super-user and the server's own user stand above the modes of others'
-// files only where the kernel would let root.
 func (v *view) may(a vol.Attr, want uint32) error {
-	if v.uid == 0 {
+	if v.super {
 		return nil
 	}
 	bits := a.Mode
@@ -141,18 +136,17 @@ func (v *view) gid() uint32 {
 	return serverGID
 }
 
-func (v *view) inGroup(gid uint32) bool {
-	for _, g := range v.gids {
-		if g == gid {
-			return true
-		}
-	}
-	return false
+func (v *view) inGroup(gid uint32) bool { return slices.Contains(v.gids, gid) }
+
+// strangerTo says whether the user is known here and not in a group. Of a user
+// whom only the client knows, the client knows the groups.
+func (v *view) strangerTo(gid uint32) bool {
+	return !v.super && len(v.gids) > 0 && !v.inGroup(gid)
 }
 
 // owns says whether the user may change a file's mode and times: EPERM.
 func (v *view) owns(a vol.Attr) error {
-	if v.uid == 0 || v.uid == a.UID {
+	if v.super || v.uid == a.UID {
 		return nil
 	}
 	return syscall.EPERM

@@ -69,7 +69,7 @@ func (n *volNode) make(ctx context.Context, name string, what vol.New) (*volNode
 		return nil, err
 	}
 	what.Mode &= 0o7777
-	_, what.GID = n.v.serverIDs(0, what.GID)
+	_, what.GID = n.v.ids(0, what.GID)
 	what.UID = n.v.uid
 	if what.GID == p9srv.NoUID {
 		what.GID = n.v.gid()
@@ -78,6 +78,8 @@ func (n *volNode) make(ctx context.Context, name string, what vol.New) (*volNode
 		what.GID = a.GID
 		if what.Kind == merge.KindDir {
 			what.Mode |= syscall.S_ISGID
+		} else if what.Mode&syscall.S_IXGRP != 0 && n.v.strangerTo(a.GID) {
+			what.Mode &^= syscall.S_ISGID
 		}
 	}
 	m, err := n.n.Create(ctx, name, what)
@@ -116,7 +118,7 @@ func (n *volNode) Mknod(ctx context.Context, name string, mode, major, minor, gi
 	case syscall.S_IFSOCK:
 		what.Kind = merge.KindSocket
 	case syscall.S_IFCHR, syscall.S_IFBLK:
-		if n.v.uid != 0 {
+		if !n.v.super {
 			return nil, syscall.EPERM
 		}
 		what.Kind, what.Block, what.Rdev = merge.KindDevice, mode&syscall.S_IFMT == syscall.S_IFBLK, unix.Mkdev(major, minor)
@@ -143,7 +145,7 @@ func (n *volNode) mayRemove(ctx context.Context, name string) error {
 	if n.isSnap(name) {
 		return syscall.EPERM
 	}
-	if err := n.mayChange(); err != nil || n.v.uid == 0 {
+	if err := n.mayChange(); err != nil || n.v.super {
 		return err
 	}
 	dir, err := n.n.Attr()
@@ -162,20 +164,41 @@ func (n *volNode) mayRemove(ctx context.Context, name string) error {
 }
 
 func (n *volNode) Rename(ctx context.Context, name string, to p9srv.Node, newName string) error {
-	if _, ok := to.(snapDir); ok {
-		return syscall.EPERM // with EXDEV, mv(1) would make a snapshot and copy into it
-	}
-	dir, ok := to.(*volNode)
-	if !ok || dir.vol != n.vol {
-		return syscall.EXDEV
-	}
-	if err := n.mayRemove(ctx, name); err != nil {
-		return err
-	}
-	if err := dir.mayRemove(ctx, newName); err != nil && err != syscall.ENOENT {
+	dir, err := n.mayRename(ctx, name, to, newName)
+	if err != nil {
 		return err
 	}
 	return n.n.Rename(ctx, name, dir.n, newName)
+}
+
+// mayRename checks both directories, and that a directory which is to have
+// another above it may be written. It returns the one it goes to.
+func (n *volNode) mayRename(ctx context.Context, name string, to p9srv.Node, newName string) (*volNode, error) {
+	if _, ok := to.(snapDir); ok {
+		return nil, syscall.EPERM // with EXDEV, mv(1) would make a snapshot and copy into it
+	}
+	dir, ok := to.(*volNode)
+	if !ok || dir.vol != n.vol {
+		return nil, syscall.EXDEV
+	}
+	if err := n.mayRemove(ctx, name); err != nil {
+		return nil, err
+	}
+	if err := dir.mayRemove(ctx, newName); err != nil && err != syscall.ENOENT {
+		return nil, err
+	}
+	if n.v.super || n.n.Ino() == dir.n.Ino() {
+		return dir, nil
+	}
+	m, err := n.n.Lookup(ctx, name)
+	if err != nil || m.Kind() != merge.KindDir {
+		return dir, err
+	}
+	a, err := m.Attr()
+	if err != nil {
+		return nil, err
+	}
+	return dir, n.v.may(a, mayWrite)
 }
 
 func (n *volNode) Link(context.Context, p9srv.Node, string) error { return syscall.EPERM }
@@ -183,20 +206,19 @@ func (n *volNode) Link(context.Context, p9srv.Node, string) error { return sysca
 func (n *volNode) Name() string { return n.n.Name() }
 
 func (n *volNode) Remove(ctx context.Context) error {
-	dir, name, err := n.place()
+	dir, err := n.dir()
 	if err != nil {
 		return err
 	}
 	defer dir.Release()
-	flags := uint32(0)
-	if n.n.Kind() == merge.KindDir {
-		flags = atRemoveDir
+	if err := dir.mayRemove(ctx, n.n.Name()); err != nil {
+		return err
 	}
-	return dir.Unlink(ctx, name, flags)
+	return dir.n.RemoveNode(ctx, n.n)
 }
 
 func (n *volNode) Move(ctx context.Context, to p9srv.Node, newName string) error {
-	dir, name, err := n.place()
+	dir, err := n.dir()
 	if err != nil {
 		return err
 	}
@@ -204,19 +226,17 @@ func (n *volNode) Move(ctx context.Context, to p9srv.Node, newName string) error
 	if to == nil {
 		to = dir
 	}
-	return dir.Rename(ctx, name, to, newName)
-}
-
-// place returns the directory that the node is an entry of.
-func (n *volNode) place() (*volNode, string, error) {
-	dir, ok := n.parent().(*volNode)
-	if !ok {
-		return nil, "", syscall.EBUSY
+	target, err := dir.mayRename(ctx, n.n.Name(), to, newName)
+	if err != nil {
+		return err
 	}
-	return dir, n.n.Name(), nil
+	return dir.n.RenameNode(ctx, n.n, target.n, newName)
 }
 
 func (n *volNode) GetXattr(_ context.Context, name string) ([]byte, error) {
+	if err := n.may(mayRead); err != nil {
+		return nil, err
+	}
 	return n.n.GetXattr(name)
 }
 
@@ -236,9 +256,20 @@ func (n *volNode) RemoveXattr(ctx context.Context, name string) error {
 	return n.n.RemoveXattr(ctx, name)
 }
 
+// mayXattr checks what Linux does for attributes of users: only files and
+// directories have them, and those of a sticky directory are its owner's.
 func (n *volNode) mayXattr() error {
 	if err := n.v.writable(); err != nil {
 		return err
 	}
-	return n.may(mayWrite)
+	a, err := n.n.Attr()
+	switch {
+	case err != nil:
+		return err
+	case a.Kind != merge.KindFile && a.Kind != merge.KindDir:
+		return syscall.EPERM
+	case a.Kind == merge.KindDir && a.Mode&syscall.S_ISVTX != 0 && n.v.owns(a) != nil:
+		return syscall.EPERM
+	}
+	return n.v.may(a, mayWrite)
 }

@@ -2,7 +2,6 @@ package export
 
 import (
 	"context"
-	"slices"
 	"syscall"
 
 	"bazil/merge"
@@ -58,7 +57,10 @@ func (n *volNode) openFile(ctx context.Context, flags uint32) (p9srv.File, error
 			return nil, err
 		}
 	}
-	return &volFile{Handle: h, n: n, writes: writes(flags), appends: flags&syscall.O_APPEND != 0}, nil
+	return &volFile{
+		Handle: h, n: n, writes: writes(flags),
+		appends: flags&syscall.O_APPEND != 0, durable: flags&openDSync != 0,
+	}, nil
 }
 
 // volFile is an opened regular file. Reads and Close are the handle's own.
@@ -67,7 +69,12 @@ type volFile struct {
 	n       *volNode // outlives it
 	writes  bool
 	appends bool
+	durable bool // each write is synced before it is answered
 }
+
+// openDSync is O_DSYNC of Linux on x86, which O_SYNC holds too. v9fs leaves it
+// to the server.
+const openDSync = 0x1000
 
 // SetAttr lets who opened the file for writing set its size, whatever the
 // file's mode has become, as ftruncate(2) does.
@@ -82,52 +89,18 @@ func (f *volFile) SetAttr(ctx context.Context, s p9srv.SetAttr) error {
 	return f.n.n.SetAttr(ctx, f.n.setAttr(a, s))
 }
 
-func (f *volFile) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+func (f *volFile) WriteAt(ctx context.Context, p []byte, off int64) (n int, err error) {
 	if f.appends {
-		_, n, err := f.Append(ctx, p)
-		return n, err
+		_, n, err = f.Append(ctx, p)
+	} else {
+		n, err = f.Handle.WriteAt(ctx, p, off)
 	}
-	return f.Handle.WriteAt(ctx, p, off)
+	if f.durable && n > 0 {
+		if err := f.Handle.Sync(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
 }
 
 func (f *volFile) Sync(ctx context.Context, _ bool) error { return f.Handle.Sync(ctx) }
-
-// volDir is an opened directory: the names as they were when reading began.
-type volDir struct {
-	readOnlyDir
-	n       *volNode
-	entries []vol.DirEntry
-}
-
-// ReadDir's cookies count the entries of the listing that was taken at 0.
-func (d *volDir) ReadDir(ctx context.Context, off uint64, yield func(p9srv.Dirent) bool) error {
-	if off == 0 || d.entries == nil {
-		entries, err := d.n.n.List(ctx)
-		if err != nil {
-			return err
-		}
-		d.entries = d.n.shown(entries)
-	}
-	for i := off; i < uint64(len(d.entries)); i++ {
-		e := d.entries[i]
-		if !yield(p9srv.Dirent{QID: d.n.entryQID(e), Offset: i + 1, Type: uint8(modeType(e.Kind, e.Block) >> 12), Name: e.Name}) {
-			break
-		}
-	}
-	return nil
-}
-
-// shown leaves out what the directory of snapshots hides.
-func (n *volNode) shown(entries []vol.DirEntry) []vol.DirEntry {
-	if !n.isRoot() {
-		return entries
-	}
-	return slices.DeleteFunc(entries, func(e vol.DirEntry) bool { return e.Name == snapName })
-}
-
-func (n *volNode) entryQID(e vol.DirEntry) p9srv.QID {
-	return p9srv.QID{Type: qidType(e.Kind), Version: qidVersion(e.Version), Path: n.path(e.Ino)}
-}
-
-// Sync of a directory makes what was changed in it durable.
-func (d *volDir) Sync(ctx context.Context, _ bool) error { return d.n.vol.Sync(ctx) }

@@ -36,11 +36,53 @@ func (n *volNode) path(ino uint64) uint64 { return uint64(n.number)<<volShift | 
 // QID has a version that changes with the file and is never 0, which would
 // forbid caching.
 func (n *volNode) QID() p9srv.QID {
-	return p9srv.QID{Type: qidType(n.n.Kind()), Version: qidVersion(n.n.Version()), Path: n.path(n.n.Ino())}
+	version, flags := n.n.Identity()
+	return p9srv.QID{Type: qidType(n.n.Kind()) | qidFlags(flags), Version: qidVersion(version), Path: n.path(n.n.Ino())}
 }
 
 func qidVersion(v uint64) uint32 {
 	return uint32(v%(1<<32-1)) + 1
+}
+
+// qidFlags and volFlags translate the bits that 9P2000 has and Unix has not.
+func qidFlags(f vol.Flags) (t p9srv.QIDType) {
+	for _, b := range flagBits {
+		if f&b.flag != 0 {
+			t |= b.bit
+		}
+	}
+	return t
+}
+
+func volFlags(t p9srv.QIDType) (f vol.Flags) {
+	for _, b := range flagBits {
+		if t&b.bit != 0 {
+			f |= b.flag
+		}
+	}
+	return f
+}
+
+var flagBits = [...]struct {
+	flag vol.Flags
+	bit  p9srv.QIDType
+}{
+	{vol.FlagAppend, p9srv.QTAppend}, {vol.FlagExclusive, p9srv.QTExcl}, {vol.FlagTemporary, p9srv.QTTmp},
+}
+
+// SetFlags is the owner's to do.
+func (n *volNode) SetFlags(ctx context.Context, bits p9srv.QIDType) error {
+	if err := n.v.writable(); err != nil {
+		return err
+	}
+	a, err := n.n.Attr()
+	if err != nil {
+		return err
+	}
+	if err := n.v.owns(a); err != nil {
+		return err
+	}
+	return n.n.SetFlags(ctx, volFlags(bits))
 }
 
 func qidType(k merge.Kind) p9srv.QIDType {
@@ -87,7 +129,7 @@ func (n *volNode) Attr(context.Context) (p9srv.Attr, error) {
 
 // attr is what a client gets to see of attributes.
 func (v *view) attr(a vol.Attr) p9srv.Attr {
-	uid, gid := v.clientIDs(a.UID, a.GID)
+	uid, gid := v.ids(a.UID, a.GID)
 	return p9srv.Attr{
 		Mode:   modeType(a.Kind, a.Block) | a.Mode,
 		UID:    uid,
@@ -110,7 +152,7 @@ func (n *volNode) Walk(ctx context.Context, name string) (p9srv.Node, error) {
 		return nil, syscall.ENOTDIR
 	}
 	if name == ".." {
-		return n.parent(), nil
+		return n.parent()
 	}
 	if err := n.may(mayExec); err != nil {
 		return nil, err
@@ -125,17 +167,40 @@ func (n *volNode) Walk(ctx context.Context, name string) (p9srv.Node, error) {
 	return n.node(m), nil
 }
 
-// parent of a volume's root is the export's root.
-func (n *volNode) parent() p9srv.Node {
-	if n.n.Ino() == n.vol.Root().Ino() {
-		return rootNode{n.v}
+// parent of a volume's root is the export's root, where it shows that.
+func (n *volNode) parent() (p9srv.Node, error) {
+	if n.v.top == 0 && n.n.Ino() == n.vol.Root().Ino() {
+		return rootNode{n.v}, nil
 	}
-	return n.node(n.n.Parent())
+	dir, err := n.dir()
+	if err == syscall.EBUSY {
+		return n.node(n.n), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return dir, nil
+}
+
+// dir returns the directory that n is an entry of: EBUSY at the top of what the
+// view shows, ENOENT where n was moved away from below that.
+func (n *volNode) dir() (*volNode, error) {
+	root := n.vol.Root().Ino()
+	if ino := n.n.Ino(); ino == root || ino == n.v.top {
+		return nil, syscall.EBUSY
+	}
+	dir := n.n.Parent()
+	for d := dir; n.v.top != 0 && d.Ino() != n.v.top; d = d.Parent() {
+		if d.Ino() == root {
+			return nil, syscall.ENOENT
+		}
+	}
+	return n.node(dir), nil
 }
 
 // may checks the node's mode against what the user wants of it.
 func (n *volNode) may(want uint32) error {
-	if n.v.uid == 0 {
+	if n.v.super {
 		return nil
 	}
 	a, err := n.n.Attr()
@@ -175,32 +240,37 @@ func (n *volNode) SetAttr(ctx context.Context, s p9srv.SetAttr) error {
 // set to the present need it or ownership, the rest is the owner's, and giving
 // a file away the super-user's.
 func (n *volNode) maySet(a vol.Attr, s p9srv.SetAttr) error {
-	uid, gid := n.v.serverIDs(s.UID, s.GID)
+	const owners = p9srv.SetMode | p9srv.SetUID | p9srv.SetGID | p9srv.SetATimeValue | p9srv.SetMTimeValue
+	uid, gid := n.v.ids(s.UID, s.GID)
+	owner := n.v.owns(a) == nil
 	switch {
-	case n.v.uid == 0:
+	case n.v.super:
 		return nil
-	case s.Valid&p9srv.SetUID != 0 && uid != a.UID:
+	case s.Valid&owners != 0 && !owner,
+		s.Valid&p9srv.SetUID != 0 && uid != a.UID,
+		s.Valid&p9srv.SetGID != 0 && gid != a.GID && !n.v.inGroup(gid):
 		return syscall.EPERM
-	case s.Valid&p9srv.SetGID != 0 && gid != a.GID && !(n.v.owns(a) == nil && n.v.inGroup(gid)):
-		return syscall.EPERM
-	case s.Valid&(p9srv.SetMode|p9srv.SetATimeValue|p9srv.SetMTimeValue) != 0:
-		return n.v.owns(a)
-	case s.Valid&(p9srv.SetATime|p9srv.SetMTime) != 0 && n.v.owns(a) == nil:
-		return nil
-	case s.Valid&(p9srv.SetATime|p9srv.SetMTime|p9srv.SetSize) != 0:
+	case s.Valid&p9srv.SetSize != 0,
+		s.Valid&(p9srv.SetATime|p9srv.SetMTime) != 0 && !owner:
 		return n.v.may(a, mayWrite)
 	}
 	return nil
 }
 
-// setAttr translates; a change of owner by anybody but the super-user takes
-// the suid and sgid bits away, as chown(2) says.
+// setAttr translates. The set-group-ID bit goes where the user is not in the
+// file's group, as chmod(2) says.
 func (n *volNode) setAttr(a vol.Attr, s p9srv.SetAttr) vol.SetAttr {
-	uid, gid := n.v.serverIDs(s.UID, s.GID)
+	uid, gid := n.v.ids(s.UID, s.GID)
 	size, now := int64(s.Size), time.Now().UnixNano()
 	var out vol.SetAttr
+	if s.Valid&p9srv.SetGID == 0 {
+		gid = a.GID
+	}
 	if s.Valid&p9srv.SetMode != 0 {
 		mode := s.Mode & 0o7777
+		if n.v.strangerTo(gid) {
+			mode &^= syscall.S_ISGID
+		}
 		out.Mode = &mode
 	}
 	if s.Valid&p9srv.SetUID != 0 {

@@ -74,13 +74,6 @@ func (v *Volume) insert(d *dir, name string, rec *record) *entry {
 	return e
 }
 
-// unlock gives the namespace lock free. Entries leave memory only here, so
-// that what was found stays as long as the lock is held.
-func (v *Volume) unlock() {
-	v.shrink(8)
-	v.mu.Unlock()
-}
-
 // shrink lets go of entries beyond the bound, looking at a few only, more where
 // there are many. Those that are not durable cannot go and do not count.
 func (v *Volume) shrink(looks int) {

@@ -122,14 +122,11 @@ type (
 func (v *Volume) commitNow(ctx context.Context) error {
 	defer v.o.Chunks.Hold()()
 	v.retryStuck(ctx)
-	v.mu.Lock()
-	if v.now.empty() {
-		v.mu.Unlock()
-		return nil
+	g, err := v.closeGroup()
+	if g == nil {
+		return err
 	}
-	g := v.freeze()
-	v.mu.Unlock()
-	err := v.flush(ctx, g)
+	err = v.flush(ctx, g)
 	if err == nil {
 		err = v.save(g)
 	}
@@ -137,6 +134,19 @@ func (v *Volume) commitNow(ctx context.Context) error {
 	v.finish(g, err)
 	v.unlock()
 	return err
+}
+
+// closeGroup closes the present group; nil: there is nothing to make durable.
+func (v *Volume) closeGroup() (*group, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case v.broken:
+		return nil, errBroken
+	case v.now.empty():
+		return nil, nil
+	}
+	return v.freeze(), nil
 }
 
 // freeze closes the present group. Files take what is written from here on

@@ -40,6 +40,10 @@
 // not stop the others: its name goes into the group with the bytes it had,
 // its error to those who wait for it or for the whole volume.
 //
+// A panic in an operation, which only a mistake of ours can be, is worth a crash
+// of this volume and not of the process: it is never committed, everything
+// gives EIO until it is opened again, and the file has the last group (broken.go).
+//
 // The body of a file that has been written is not known before the flush. In
 // memory its version has a mark for content, a zero byte and eight random
 // ones, which no Body begins with; the committer puts the body in its place.
@@ -145,7 +149,8 @@
 //	                  list      settings
 //	                  setting   of the device, if it is one
 //
-//	setting           stamp, dots, u mode, u owner, u group, list of bytes name, bytes value
+//	setting           stamp, dots, u mode, u owner, u group, list of bytes name, bytes value:
+//	                  extended attributes, and the flags of flags.go under "bazil.flags"
 //
 //	directory record  1 byte    version, 2
 //	                  u         DIR of the parent, 0 for the root

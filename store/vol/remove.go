@@ -24,6 +24,20 @@ func (n *Node) Rmdir(ctx context.Context, name string) error {
 	return n.remove(ctx, name, n.v.checkRmdir)
 }
 
+// RemoveNode removes the name of m, a file or an empty directory, which must
+// be in this directory: ENOENT if it has gone or moved, whatever has its name.
+func (n *Node) RemoveNode(ctx context.Context, m *Node) error {
+	return n.remove(ctx, m.Name(), func(in *inode) error {
+		switch {
+		case in.num != m.num:
+			return syscall.ENOENT
+		case in.kind == merge.KindDir:
+			return n.v.checkRmdir(in)
+		}
+		return nil
+	})
+}
+
 func (v *Volume) checkRmdir(in *inode) error {
 	if in.kind != merge.KindDir {
 		return syscall.ENOTDIR

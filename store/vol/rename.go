@@ -12,6 +12,17 @@ import (
 // change. No content moves, numbers stay, what is open works on. Errors:
 // ENOENT, ENOTDIR, EISDIR, ENOTEMPTY, EINVAL (a directory into itself), EXDEV.
 func (n *Node) Rename(ctx context.Context, oldName string, to *Node, newName string) error {
+	return n.rename(ctx, oldName, 0, to, newName)
+}
+
+// RenameNode is Rename of m, which must be in this directory: ENOENT if it has
+// gone or moved, whatever has its name.
+func (n *Node) RenameNode(ctx context.Context, m, to *Node, newName string) error {
+	return n.rename(ctx, m.Name(), m.num, to, newName)
+}
+
+// rename moves a name that shows the inode ino, or any where ino is 0.
+func (n *Node) rename(ctx context.Context, oldName string, ino uint64, to *Node, newName string) error {
 	v := n.v
 	if to.v != v {
 		return syscall.EXDEV
@@ -24,6 +35,9 @@ func (n *Node) Rename(ctx context.Context, oldName string, to *Node, newName str
 	}
 	defer v.unlock()
 	from, in, err := n.child(oldName)
+	if err == nil && ino != 0 && in.num != ino {
+		err = syscall.ENOENT
+	}
 	if err != nil {
 		return err
 	}

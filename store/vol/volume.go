@@ -67,6 +67,8 @@ type Volume struct {
 	done     uint64 // how often that came to an end
 	watch    watchRing
 	closed   bool
+	broken   bool // closed by a panic: what is in memory is not to be trusted
+	ended    bool // Close was called
 }
 
 // newRoot is the record of the root directory's name, "" in itself. Nobody
@@ -337,12 +339,16 @@ func (v *Volume) Root() *Node {
 // it could not make durable is lost.
 func (v *Volume) Close() error {
 	v.mu.Lock()
-	if v.closed {
-		v.mu.Unlock()
+	over, broken := v.ended, v.broken
+	v.ended = true
+	v.mu.Unlock()
+	if over {
 		return nil
 	}
-	v.mu.Unlock()
-	err := v.Sync(context.Background())
+	err := errBroken
+	if !broken {
+		err = v.Sync(context.Background())
+	}
 	v.mu.Lock()
 	v.closed = true
 	v.watch.wake()

@@ -32,7 +32,7 @@ func (n *Node) GetXattr(name string) ([]byte, error) {
 		return nil, err
 	}
 	value, ok := xs[name]
-	if !ok {
+	if !ok || name == flagsName {
 		return nil, syscall.ENODATA
 	}
 	return value, nil
@@ -44,7 +44,8 @@ func (n *Node) ListXattr() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Sorted(maps.Keys(xs)), nil
+	names := slices.Sorted(maps.Keys(xs))
+	return slices.DeleteFunc(names, func(name string) bool { return name == flagsName }), nil
 }
 
 // xattrs returns a map that is not changed any more.
@@ -96,7 +97,7 @@ func (n *Node) SetXattr(ctx context.Context, name string, value []byte, flags ui
 // RemoveXattr removes an extended attribute: ENODATA if there is none.
 func (n *Node) RemoveXattr(ctx context.Context, name string) error {
 	return n.changeXattrs(ctx, func(xs map[string][]byte) error {
-		if _, ok := xs[name]; !ok {
+		if _, ok := xs[name]; !ok || name == flagsName {
 			return syscall.ENODATA
 		}
 		delete(xs, name)

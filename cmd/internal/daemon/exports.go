@@ -18,7 +18,7 @@ const ownExport = "own"
 // exportOptions are the options of export add, in the order of the table.
 var exportOptions = []string{"volume", "owner", "conns", "ro", "noctl", "insecure"}
 
-func (d *Daemon) exportAdd(_ context.Context, c *ctlfs.Call) error {
+func (d *Daemon) exportAdd(ctx context.Context, c *ctlfs.Call) error {
 	spec, err := exportSpec(c)
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func (d *Daemon) exportAdd(_ context.Context, c *ctlfs.Call) error {
 		return tx.Put(exportTable, spec.Name, exportRecord{Dial: spec.Dial, Words: spec.Words()})
 	})
 	if err != nil {
-		return errors.Join(err, d.exports.Remove(spec.Name))
+		return errors.Join(err, d.exports.Remove(ctx, spec.Name))
 	}
 	d.event("export.add", "export", spec.Name, "dial", spec.Dial)
 	return nil
@@ -81,7 +81,7 @@ func (d *Daemon) exportable(spec export.Spec) error {
 	})
 }
 
-func (d *Daemon) exportRemove(_ context.Context, c *ctlfs.Call) error {
+func (d *Daemon) exportRemove(ctx context.Context, c *ctlfs.Call) error {
 	name := c.Arg("export")
 	if name == ownExport {
 		return ctlfs.Errorf(syscall.EBUSY, "export %q is the server's own: it ends with the server", name)
@@ -98,7 +98,7 @@ func (d *Daemon) exportRemove(_ context.Context, c *ctlfs.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := d.exports.Remove(name); err != nil && !errors.Is(err, export.ErrNotFound) {
+	if err := d.exports.Remove(ctx, name); err != nil && !errors.Is(err, export.ErrNotFound) {
 		return err
 	}
 	d.event("export.remove", "export", name)
