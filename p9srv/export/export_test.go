@@ -22,7 +22,7 @@ type one struct{ v *vol.Volume }
 func (o one) Volume(name string) (*vol.Volume, uint16, bool) { return o.v, 1, name == "files" }
 func (o one) VolumeNames() []string                          { return []string{"files"} }
 
-func newManager(t *testing.T) *Manager {
+func newManager(t testing.TB) *Manager {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
 	must(t, store.Create(dir))
@@ -40,7 +40,7 @@ func newManager(t *testing.T) *Manager {
 	return m
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -44,6 +44,7 @@ func (v *Volume) open(in *inode, write bool) *Handle {
 	if write {
 		v.beginWrite(in)
 	}
+	v.handles++
 	in.handles++
 	f.handles++
 	return &Handle{v: v, in: in, f: f, write: write}
@@ -55,6 +56,7 @@ func (h *Handle) Close() error {
 		v := h.v
 		v.mu.Lock()
 		defer v.unlock()
+		v.handles--
 		h.in.handles--
 		h.f.handles--
 		if h.write {

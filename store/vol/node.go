@@ -126,6 +126,7 @@ func (n *Node) Ref() {
 	if in, err := n.inode(); err == nil {
 		in.refs++
 		n.refs++
+		n.v.refs++
 	}
 }
 
@@ -138,6 +139,7 @@ func (n *Node) Unref() {
 	}
 	n.refs--
 	n.in.refs--
+	n.v.refs--
 	n.v.drop(n.in)
 }
 

@@ -11,6 +11,8 @@ type Stats struct {
 	DirtyBytes   int64 // memory that bytes not yet durable take
 	DirtyNames   int64 // names changed and not yet durable
 	CachedNames  int64 // names in memory
+	Handles      int64 // open files
+	Refs         int64 // Refs of Nodes that were not undone
 }
 
 // Stats returns the figures. It does no I/O.
@@ -24,6 +26,7 @@ func (v *Volume) Stats(ctx context.Context) (Stats, error) {
 	s := Stats{
 		Files: f.files, Dirs: f.dirs, LogicalBytes: f.bytes, Conflicts: f.conflicts,
 		DirtyBytes: v.env.dirtyBytes(), DirtyNames: int64(len(v.now.entries)), CachedNames: int64(v.cache.n),
+		Handles: v.handles, Refs: v.refs,
 	}
 	if v.commit != nil {
 		s.DirtyNames += int64(len(v.commit.entries))

@@ -66,6 +66,8 @@ type Volume struct {
 	commit   *group // is being made durable, or nil
 	done     uint64 // how often that came to an end
 	watch    watchRing
+	handles  int64 // open
+	refs     int64 // of Nodes
 	closed   bool
 	broken   bool // closed by a panic: what is in memory is not to be trusted
 	ended    bool // Close was called
