@@ -1,89 +1,21 @@
 package export
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"bazil/p9srv"
 	"bazil/p9srv/client"
-	"bazil/store"
-	"bazil/store/vol"
 )
-
-// one is a device with a single volume.
-type one struct{ v *vol.Volume }
-
-func (o one) Volume(name string) (*vol.Volume, uint16, bool) { return o.v, 1, name == "files" }
-func (o one) VolumeNames() []string                          { return []string{"files"} }
-
-func newManager(t testing.TB) *Manager {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "data")
-	must(t, store.Create(dir))
-	s, err := store.Open(dir, store.Options{})
-	must(t, err)
-	key, err := s.SharingKey("default")
-	must(t, err)
-	o := vol.Options{Chunks: s.Chunks(), Sealer: store.NewSealer(key)}
-	path := filepath.Join(dir, "v.db")
-	must(t, vol.Create(path, vol.NewID(), o))
-	v, err := vol.Open(path, o)
-	must(t, err)
-	m := &Manager{Root: &Root{Volumes: one{v}, Dir: dir}}
-	t.Cleanup(func() { must(t, errors.Join(m.Close(), v.Close(), s.Close())) })
-	return m
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// serve adds an export on a unix socket and returns the socket's path.
-func serve(t *testing.T, m *Manager, name string, words ...string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "sock")
-	s, err := ParseSpec(name, "unix!"+path, words)
-	must(t, err)
-	must(t, m.Add(s))
-	return path
-}
-
-func attach(t *testing.T, path, aname string, uid uint32) (*client.Fid, error) {
-	t.Helper()
-	nc, err := DialUnix(t.Context(), path)
-	must(t, err)
-	c, err := client.New(t.Context(), nc, client.Options{})
-	must(t, err)
-	t.Cleanup(func() { c.Close() })
-	return c.Attach(t.Context(), "", aname, uid)
-}
-
-func want(t *testing.T, what string, err error, want syscall.Errno) {
-	t.Helper()
-	if !errors.Is(err, want) {
-		t.Errorf("%s: %v, want %v", what, err, want)
-	}
-}
-
-// create makes a file in dir that uid sees, and writes text to it.
-func create(t *testing.T, dir *client.Fid, name, text string, mode uint32) *client.Fid {
-	t.Helper()
-	f, err := dir.Walk(t.Context())
-	must(t, err)
-	must(t, f.Create(t.Context(), name, syscall.O_RDWR, mode, 0))
-	_, err = f.WriteAt(t.Context(), []byte(text), 0)
-	must(t, err)
-	return f
-}
 
 func TestRootListsVolumes(t *testing.T) {
 	m := newManager(t)
@@ -123,76 +55,139 @@ func TestReadOnlyVolumeExport(t *testing.T) {
 	if _, err := attach(t, ro, "sub", 0); err != nil {
 		t.Errorf("attach to a directory: %v", err)
 	}
+	if a, err := root.Attr(t.Context()); err != nil || a.Mode&0o777 == 0 {
+		t.Errorf("its root: %o, %v", a.Mode, err)
+	}
 	_, err = attach(t, ro, "../ctl", 0)
 	want(t, "attach above the volume", err, syscall.EINVAL)
 	_, err = attach(t, ro, "none", 0)
 	want(t, "attach to nothing", err, syscall.ENOENT)
 }
 
-func TestModesHoldForOthers(t *testing.T) {
-	const alice, bob = 70001, 70002 // nobody has these here
-	m := newManager(t)
-	sock := serve(t, m, "all", "volume=files")
-	root, err := attach(t, sock, "", 0)
-	must(t, err)
-	must(t, root.SetAttr(t.Context(), p9srv.SetAttr{Valid: p9srv.SetMode, Mode: 0o1777}))
-	hers, err := attach(t, sock, "", alice)
-	must(t, err)
-	f := create(t, hers, "private", "x", 0o600)
-	if a, err := f.Attr(t.Context()); err != nil || a.UID != alice {
-		t.Errorf("the file's owner is %d, %v", a.UID, err)
-	}
-	his, err := attach(t, sock, "", bob)
-	must(t, err)
-	g, err := his.Walk(t.Context(), "private")
-	must(t, err)
-	want(t, "open another's file", g.Open(t.Context(), syscall.O_RDONLY), syscall.EACCES)
-	want(t, "chmod another's file", g.SetAttr(t.Context(), p9srv.SetAttr{Valid: p9srv.SetMode, Mode: 0o666}), syscall.EPERM)
-	want(t, "unlink in a sticky directory", his.UnlinkAt(t.Context(), "private", 0), syscall.EPERM)
-	must(t, f.SetAttr(t.Context(), p9srv.SetAttr{Valid: p9srv.SetMode, Mode: 0o400}))
-	must(t, f.SetAttr(t.Context(), p9srv.SetAttr{Valid: p9srv.SetSize}))
-	h, err := hers.Walk(t.Context(), "private")
-	must(t, err)
-	want(t, "open a read-only file to write", h.Open(t.Context(), syscall.O_WRONLY), syscall.EACCES)
-}
-
-func TestOwnerMapping(t *testing.T) {
-	m := newManager(t)
-	root, err := attach(t, serve(t, m, "vm", "volume=files", "owner=1234:1235"), "", 1234)
-	must(t, err)
-	f, err := root.Walk(t.Context())
-	must(t, err)
-	must(t, f.Create(t.Context(), "f", syscall.O_RDWR, 0o600, p9srv.NoUID))
-	a, err := f.Attr(t.Context())
-	must(t, err)
-	if a.UID != 1234 || a.GID != 1235 {
-		t.Errorf("the guest sees owner %d:%d", a.UID, a.GID)
-	}
-	host, err := attach(t, serve(t, m, "host", "volume=files"), "f", 0)
-	must(t, err)
-	if a, err = host.Attr(t.Context()); err != nil || a.UID != uint32(os.Getuid()) {
-		t.Errorf("the host sees owner %d, %v", a.UID, err)
-	}
-}
-
+// TestExportsComeAndGo adds and removes exports while bytes go through another.
 func TestExportsComeAndGo(t *testing.T) {
 	m := newManager(t)
 	a, b := serve(t, m, "a"), serve(t, m, "b")
 	stays, err := attach(t, b, "files", 0)
 	must(t, err)
-	if err := m.Add(Spec{Name: "a", Dial: "unix!/x"}); !errors.Is(err, ErrExists) {
-		t.Errorf("a second export a: %v", err)
+	var moved atomic.Int64
+	end := transfer(t, create(t, stays, "moving", "", 0o644), &moved)
+	for range 5 {
+		before := moved.Load()
+		eventually(t, "bytes moved", func() bool { return moved.Load() > before })
+		if err := m.Add(Spec{Name: "a", Dial: "unix!/x"}); !errors.Is(err, ErrExists) {
+			t.Errorf("a second export a: %v", err)
+		}
+		leaves, err := attach(t, a, "files", 0)
+		must(t, err)
+		must(t, m.Remove(t.Context(), "a"))
+		if _, err := leaves.Attr(t.Context()); err == nil {
+			t.Error("a connection of an export that was removed goes on")
+		}
+		if err := m.Remove(t.Context(), "a"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("removed twice: %v", err)
+		}
+		if _, err := os.Stat(a); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the socket stays: %v", err)
+		}
+		a = serve(t, m, "a")
 	}
-	must(t, m.Remove(t.Context(), "a"))
-	if err := m.Remove(t.Context(), "a"); !errors.Is(err, ErrNotFound) {
-		t.Errorf("removed twice: %v", err)
+	if err := end(); err != nil {
+		t.Errorf("the other export after %d bytes: %v", moved.Load(), err)
 	}
-	if _, err := os.Stat(a); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the socket stays: %v", err)
+}
+
+// transfer writes to f and reads it again until end is called, and counts the
+// bytes that were right.
+func transfer(t *testing.T, f *client.Fid, moved *atomic.Int64) (end func() error) {
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		data := make([]byte, 1<<20)
+		got := make([]byte, len(data))
+		for i := byte(0); ; i++ {
+			for j := range data {
+				data[j] = i + byte(j>>8)
+			}
+			_, err := f.WriteAt(t.Context(), data, 0)
+			if err == nil {
+				_, err = f.ReadAt(t.Context(), got, 0)
+			}
+			if err == nil && !bytes.Equal(got, data) {
+				err = errors.New("other bytes came back")
+			}
+			select {
+			case <-stop:
+				done <- err
+				return
+			default:
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+			moved.Add(int64(len(data)))
+		}
+	}()
+	return func() error {
+		close(stop)
+		return <-done
 	}
-	if _, err := stays.Attr(t.Context()); err != nil {
-		t.Errorf("the other export: %v", err)
+}
+
+// TestAddRefused leaves nothing of an export that cannot listen, and says why.
+func TestAddRefused(t *testing.T) {
+	m := newManager(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	for dial, want := range map[string]string{
+		"tcp!127.0.0.1!" + port:                 "address already in use",
+		"unix!" + t.TempDir() + "/none/s":       "no such file or directory",
+		"unix!" + serve(t, m, "own"):            "another server answers there",
+		"fd!0":                                  "descriptors 0 to 2",
+		"fd!999":                                "was not started with it",
+		fmt.Sprint("fd!", descriptor(t, taken)): "was not started with it",
+		"unix!" + t.TempDir() + "/" + strings.Repeat("s", 200): "a socket's own name",
+	} {
+		s, err := ParseSpec("x", dial, nil)
+		must(t, err)
+		if err := m.Add(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", dial, err, want)
+		}
+		if len(m.List()) != 1 {
+			t.Errorf("%s: %v are left", dial, m.List())
+		}
 	}
+}
+
+// descriptor is a listener's own, which is none that the process was started with.
+func descriptor(t *testing.T, l net.Listener) (n uintptr) {
+	t.Helper()
+	c, err := l.(*net.TCPListener).SyscallConn()
+	must(t, err)
+	must(t, c.Control(func(fd uintptr) { n = fd }))
+	return n
+}
+
+// TestInheritedSocket serves a listening socket and a connected one that come
+// through exec.
+func TestInheritedSocket(t *testing.T) {
+	m := newManager(t)
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	must(t, err)
+	defer syscall.Close(fds[1])
+	must(t, m.Add(Spec{Name: "pair", Dial: fmt.Sprint("fd!", fds[1])}))
+	f := os.NewFile(uintptr(fds[0]), "ours")
+	nc, err := net.FileConn(f)
+	f.Close()
+	must(t, err)
+	c, err := client.New(t.Context(), nc, client.Options{})
+	must(t, err)
+	defer c.Close()
+	_, err = c.Attach(t.Context(), "", "files", 0)
+	must(t, err)
+	must(t, m.Remove(t.Context(), "pair"))
 }
 
 func TestConnectionLimit(t *testing.T) {

@@ -32,6 +32,10 @@ func TestSpecRefuses(t *testing.T) {
 		{"x", "unix!/s", "owner=1", "UID:GID"},
 		{"x", "unix!/s", "conns=0", "from 1"},
 		{"x", "unix!/s", "rw", "no option"},
+		{"x", "unix!/s", "ro=no", "stands alone"},
+		{"x", "unix!/s", "volume=", "volume=NAME"},
+		{"x", "unix!/s", "volume=/a", "volume=NAME"},
+		{"x", "unix!/s", "volume=files/../other", "without . and .."},
 	} {
 		_, err := ParseSpec(c.name, c.dial, strings.Fields(c.words))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
