@@ -110,7 +110,7 @@ func TestAppend(t *testing.T) {
 	}
 	must(t, <-done)
 	must(t, <-done)
-	got := read(t, open(t, root, syscall.O_RDONLY, "log"))
+	got := readOpen(t, open(t, root, syscall.O_RDONLY, "log"))
 	if a, b := bytes.Count([]byte(got), []byte("a")), bytes.Count([]byte(got), []byte("b")); a != lines || b != lines {
 		t.Errorf("%d and %d of %d bytes", a, b, lines)
 	}
@@ -125,7 +125,7 @@ func TestOpenFlags(t *testing.T) {
 	want(t, "O_EXCL on what is there", err, syscall.EEXIST)
 	f := walk(t, root)
 	must(t, f.Create(ctx, "f", syscall.O_RDONLY, 0o600, 0))
-	if got := read(t, f); got != "text" {
+	if got := readOpen(t, f); got != "text" {
 		t.Errorf("opened by create: %q", got)
 	}
 	_, err = f.WriteAt(ctx, []byte("x"), 0)

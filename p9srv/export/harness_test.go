@@ -135,7 +135,7 @@ func attr(t testing.TB, f *client.Fid) p9srv.Attr {
 	return a
 }
 
-func read(t testing.TB, f *client.Fid) string {
+func readOpen(t testing.TB, f *client.Fid) string {
 	t.Helper()
 	b := make([]byte, 1<<16)
 	n, err := f.ReadAt(t.Context(), b, 0)
@@ -152,8 +152,8 @@ func chown(uid, gid uint32) p9srv.SetAttr {
 	return p9srv.SetAttr{Valid: p9srv.SetUID | p9srv.SetGID, UID: uid, GID: gid}
 }
 
-// names lists a directory with reads of that size, calling between after each.
-func names(t testing.TB, dir *client.Fid, size uint32, between func(read int)) (all []string) {
+// listed lists a directory with reads of that size, calling between after each.
+func listed(t testing.TB, dir *client.Fid, size uint32, between func(read int)) (all []string) {
 	t.Helper()
 	d := open(t, dir, syscall.O_RDONLY)
 	defer d.Clunk(context.Background())

@@ -28,11 +28,11 @@ func TestNamesOfAnyBytes(t *testing.T) {
 		}
 	}
 	for _, name := range all[2:] {
-		if got := read(t, open(t, root, syscall.O_RDONLY, name)); got != name {
+		if got := readOpen(t, open(t, root, syscall.O_RDONLY, name)); got != name {
 			t.Errorf("%q has %q", name, got)
 		}
 	}
-	got := names(t, root, 8192, nil)
+	got := listed(t, root, 8192, nil)
 	slices.Sort(got)
 	slices.Sort(all)
 	if !slices.Equal(got, all) {
@@ -60,7 +60,7 @@ func TestLargeDirectory(t *testing.T) {
 	fill(t, dir, n, old)
 	gone := 0
 	seen := make(map[string]int)
-	for _, name := range names(t, root, 16<<10, func(int) {
+	for _, name := range listed(t, root, 16<<10, func(int) {
 		for range 400 {
 			if gone < n/2 {
 				must(t, dir.Unlink(t.Context(), old(2*gone)))
@@ -84,7 +84,7 @@ func TestLargeDirectory(t *testing.T) {
 			t.Fatalf("%s was seen %d times", name, times)
 		}
 	}
-	if got := names(t, root, 1<<20, nil); len(got) != n+2 {
+	if got := listed(t, root, 1<<20, nil); len(got) != n+2 {
 		t.Errorf("%d names afterwards", len(got))
 	}
 }
@@ -125,10 +125,10 @@ func TestRename(t *testing.T) {
 	must(t, a.RenameAt(ctx, "f", b, "g"))
 	_, err := moved.WriteAt(ctx, []byte("ONE"), 0)
 	must(t, err)
-	if got := read(t, open(t, root, syscall.O_RDONLY, "b", "g")); got != "ONE" {
+	if got := readOpen(t, open(t, root, syscall.O_RDONLY, "b", "g")); got != "ONE" {
 		t.Errorf("renamed while open, then written: %q", got)
 	}
-	if got := read(t, over); got != "old" || attr(t, over).NLink != 0 {
+	if got := readOpen(t, over); got != "old" || attr(t, over).NLink != 0 {
 		t.Errorf("the file that was replaced has %q", got)
 	}
 	if walk(t, b, "g").QID().Path != qid {
@@ -138,7 +138,7 @@ func TestRename(t *testing.T) {
 	inner := create(t, mkdir(t, a, "sub", 0o755), "h", "in", 0o644)
 	must(t, root.RenameAt(ctx, "a", b, "moved"))
 	must(t, inner.Fsync(ctx, false))
-	if got := read(t, open(t, root, syscall.O_RDONLY, "b", "moved", "sub", "h")); got != "in" {
+	if got := readOpen(t, open(t, root, syscall.O_RDONLY, "b", "moved", "sub", "h")); got != "in" {
 		t.Errorf("in a renamed directory: %q", got)
 	}
 	create(t, a, "late", "", 0o644) // a fid of the directory that was renamed
@@ -184,7 +184,7 @@ func TestUnlinkedFile(t *testing.T) {
 	must(t, f.Fsync(ctx, false))
 	g := walk(t, f)
 	must(t, g.Open(ctx, syscall.O_RDONLY))
-	if got := read(t, g); got != "text and" {
+	if got := readOpen(t, g); got != "text and" {
 		t.Errorf("it has %q", got)
 	}
 	if a := attr(t, f); a.NLink != 0 || a.Mode&0o777 != 0o600 || a.Size != 8 {
@@ -196,14 +196,14 @@ func TestUnlinkedFile(t *testing.T) {
 	if err := walk(t, f).Remove(ctx); err == nil {
 		t.Error("it was removed once more")
 	}
-	if got := read(t, open(t, root, syscall.O_RDONLY, "f")); got != "another" {
+	if got := readOpen(t, open(t, root, syscall.O_RDONLY, "f")); got != "another" {
 		t.Errorf("the new file of its name has %q", got)
 	}
 	d := mkdir(t, root, "d", 0o755)
 	must(t, root.UnlinkAt(ctx, "d", 0x200))
 	_, err = d.Mkdir(ctx, "x", 0o755, 0)
 	want(t, "mkdir in a directory that is gone", err, syscall.ENOENT)
-	if got := names(t, d, 4096, nil); len(got) != 2 {
+	if got := listed(t, d, 4096, nil); len(got) != 2 {
 		t.Errorf("it lists %q", got)
 	}
 	must(t, c.Close())

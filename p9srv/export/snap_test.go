@@ -29,13 +29,6 @@ func names(t *testing.T, dir *client.Fid) string {
 	return strings.Join(all, " ")
 }
 
-func walk(t *testing.T, from *client.Fid, path ...string) *client.Fid {
-	t.Helper()
-	f, err := from.Walk(t.Context(), path...)
-	must(t, err)
-	return f
-}
-
 func read(t *testing.T, f *client.Fid) string {
 	t.Helper()
 	must(t, f.Open(t.Context(), syscall.O_RDONLY))
