@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 )
@@ -120,7 +121,8 @@ func TestCollectWaitsForHolds(t *testing.T) {
 		}, CollectOptions{MinDead: 1e-9})
 		done <- err
 	}()
-	for c.keep.Load() == nil {
+	for !c.holds.barred() {
+		runtime.Gosched()
 	}
 	later := c.Hold() // does not keep it waiting
 	referenced = all[3:4]
@@ -139,6 +141,13 @@ func TestCollectWaitsForHolds(t *testing.T) {
 		t.Error(err)
 	}
 	mustGet(t, c, all[3])
+}
+
+// barred says whether a barrier waits for earlier holds.
+func (h *holds) barred() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.period != nil && h.period.before != nil
 }
 
 // TestCollectMergesSmall: many small segments become one.

@@ -14,9 +14,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"bazil/store/faultfs"
 )
 
-var crashPoints = flag.Int("crashpoints", 1200, "crash points to try, at least")
+var crashPoints = flag.Int("crashpoints", 1200, "different states that a crash leaves to try, at least")
 var crashSeed = flag.Uint64("crashseed", 1, "first seed of the crash histories")
 
 // crashRun plays a random history on a store whose file system can crash, and
@@ -25,9 +27,9 @@ type crashRun struct {
 	t      *testing.T
 	seed   uint64
 	r      *rand.Rand
-	fs     *faultFiles
+	fs     faultFiles
 	c      *Chunks
-	points int
+	points map[[32]byte]bool // states that crashes left, all different
 
 	mu    sync.Mutex   // guards acked and sure, which the hook reads
 	known map[ID]chunk // ever Put or tried
@@ -35,6 +37,7 @@ type crashRun struct {
 	acked map[ID]bool  // Put before a successful Sync: the store owes them
 	bad   []string     // violations
 	every int          // try recovery after every so many calls
+	tries int          // times for each
 	limit int          // violations to stop at
 }
 
@@ -42,7 +45,8 @@ const crashSegment = 6 << 10
 
 func newCrashRun(t *testing.T, seed uint64) *crashRun {
 	return &crashRun{
-		t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), fs: newFaultFiles(), every: 1, limit: 1,
+		t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), fs: newFaultFiles(), every: 1, tries: 1, limit: 1,
+		points: map[[32]byte]bool{},
 		known: map[ID]chunk{}, put: map[ID]bool{}, acked: map[ID]bool{},
 	}
 }
@@ -68,7 +72,7 @@ func halt(c *Chunks) {
 
 // play runs the history: steps random steps.
 func (h *crashRun) play(steps int) {
-	h.fs.after = h.tryCrash
+	h.fs.After = h.tryCrash
 	h.open()
 	for range steps {
 		if h.c == nil {
@@ -79,17 +83,17 @@ func (h *crashRun) play(steps int) {
 			break
 		}
 	}
-	h.fs.after = nil
+	h.fs.After = nil
 	halt(h.c)
 }
 
 func (h *crashRun) open() {
 	c, err := openSim(h.fs)
-	if err != nil && h.fs.fail != nil { // once more, without faults
-		fail := h.fs.fail
-		h.fs.fail = nil
+	if err != nil && h.fs.Fail != nil { // once more, without faults
+		fail := h.fs.Fail
+		h.fs.Fail = nil
 		c, err = openSim(h.fs)
-		h.fs.fail = fail
+		h.fs.Fail = fail
 	}
 	if err != nil {
 		h.fail("open: %v", err)
@@ -99,7 +103,7 @@ func (h *crashRun) open() {
 }
 
 func (h *crashRun) fail(format string, args ...any) {
-	h.bad = append(h.bad, fmt.Sprintf("seed %d, call %d: ", h.seed, h.fs.calls)+fmt.Sprintf(format, args...))
+	h.bad = append(h.bad, fmt.Sprintf("seed %d, call %d: ", h.seed, h.fs.Calls)+fmt.Sprintf(format, args...))
 }
 
 func (h *crashRun) step() {
@@ -118,7 +122,7 @@ func (h *crashRun) step() {
 	case n < 97:
 		h.stepCollect()
 	case n < 98:
-		h.fs.evict()
+		h.fs.Evict()
 	case n < 99:
 		h.stepKill()
 	default:
@@ -136,7 +140,7 @@ func (h *crashRun) stepPut() {
 	h.mu.Unlock()
 	if _, err := h.c.Put(context.Background(), ch.id, ch.sealed); err == nil {
 		h.put[ch.id] = true
-	} else if h.fs.fail == nil {
+	} else if h.fs.Fail == nil {
 		h.fail("put: %v", err)
 	}
 }
@@ -147,7 +151,7 @@ func (h *crashRun) stepSync() {
 		h.mu.Lock()
 		maps.Copy(h.acked, before)
 		h.mu.Unlock()
-	} else if h.fs.fail == nil {
+	} else if h.fs.Fail == nil {
 		h.fail("sync: %v", err)
 	}
 }
@@ -160,7 +164,7 @@ func (h *crashRun) stepGet() {
 		if err == nil && !bytes.Equal(got, h.known[id].sealed) {
 			h.fail("wrong bytes")
 		}
-		if err != nil && h.acked[id] && h.fs.fail == nil {
+		if err != nil && h.acked[id] && h.fs.Fail == nil {
 			h.fail("get: %v", err)
 		}
 	}
@@ -187,7 +191,7 @@ func (h *crashRun) stepCollect() {
 		return nil
 	}
 	_, err := h.c.Collect(context.Background(), mark, CollectOptions{MinDead: 0.01 + h.r.Float64()/2})
-	if err != nil && h.fs.fail == nil {
+	if err != nil && h.fs.Fail == nil {
 		h.fail("collect: %v", err)
 	}
 }
@@ -200,7 +204,7 @@ func (h *crashRun) stepKill() {
 	}
 	halt(h.c)
 	if h.r.IntN(2) == 0 {
-		h.fs.evict()
+		h.fs.Evict()
 	}
 	h.open()
 }
@@ -208,30 +212,40 @@ func (h *crashRun) stepKill() {
 // stepCrash goes on with what a crash left.
 func (h *crashRun) stepCrash() {
 	halt(h.c)
-	h.fs.mu.Lock()
-	fs := h.fs.crash(h.r)
-	fs.after, fs.fail, fs.lie, fs.calls = h.fs.after, h.fs.fail, h.fs.lie, h.fs.calls
-	h.fs.after = nil
-	h.fs.mu.Unlock()
+	h.fs.Mu.Lock()
+	fs := faultFiles{h.fs.Crash(h.r)}
+	fs.After, fs.Fail, fs.Lie, fs.Calls = h.fs.After, h.fs.Fail, h.fs.Lie, h.fs.Calls
+	h.fs.After = nil
+	h.fs.Mu.Unlock()
 	h.fs = fs
 	h.open()
 }
 
-// tryCrash is called after each call that changes a file: it crashes a copy,
-// recovers it and holds it against the contract.
-func (h *crashRun) tryCrash(fs *faultFiles, call string) {
-	if len(h.bad) >= h.limit || fs.calls%h.every != 0 {
+// tryCrash is called after each call that changes a file: it crashes copies,
+// recovers them and holds them against the contract.
+func (h *crashRun) tryCrash(d *faultfs.Disk, call string) {
+	if d.Calls%h.every != 0 {
 		return
 	}
-	h.points++
-	r := rand.New(rand.NewPCG(h.seed, uint64(fs.calls)))
-	if why := h.checkRecovery(fs.crash(r), r); why != "" {
-		h.bad = append(h.bad, fmt.Sprintf("seed %d, crash after call %d (%s): %s", h.seed, fs.calls, call, why))
+	for i := range h.tries {
+		if len(h.bad) >= h.limit {
+			return
+		}
+		r := rand.New(rand.NewPCG(h.seed, uint64(d.Calls*h.tries+i)))
+		left := d.Crash(r)
+		sum := left.Sum()
+		if h.points[sum] {
+			continue
+		}
+		h.points[sum] = true
+		if why := h.checkRecovery(faultFiles{left}, r); why != "" {
+			h.bad = append(h.bad, fmt.Sprintf("seed %d, crash after call %d (%s): %s", h.seed, d.Calls, call, why))
+		}
 	}
 }
 
 // checkRecovery opens a crashed store and says what is wrong with it.
-func (h *crashRun) checkRecovery(fs *faultFiles, r *rand.Rand) string {
+func (h *crashRun) checkRecovery(fs faultFiles, r *rand.Rand) string {
 	if r.IntN(4) == 0 { // crash again, somewhere in recovery
 		fs = crashInRecovery(fs, r)
 	}
@@ -260,7 +274,7 @@ func (h *crashRun) checkRecovery(fs *faultFiles, r *rand.Rand) string {
 }
 
 // checkUsable stores on the recovered store, and reopens it.
-func checkUsable(c *Chunks, fs *faultFiles, r *rand.Rand) string {
+func checkUsable(c *Chunks, fs faultFiles, r *rand.Rand) string {
 	ch := newChunk(r.Uint64(), 600)
 	if _, err := c.Put(context.Background(), ch.id, ch.sealed); err != nil {
 		return fmt.Sprintf("put after recovery: %v", err)
@@ -269,7 +283,10 @@ func checkUsable(c *Chunks, fs *faultFiles, r *rand.Rand) string {
 	if err := c.Sync(context.Background()); err != nil {
 		return fmt.Sprintf("sync after recovery: %v", err)
 	}
-	again, err := openSim(fs.crash(r))
+	fs.Mu.Lock()
+	left := fs.Crash(r)
+	fs.Mu.Unlock()
+	again, err := openSim(faultFiles{left})
 	if err != nil {
 		return fmt.Sprintf("does not open a second time: %v", err)
 	}
@@ -281,12 +298,12 @@ func checkUsable(c *Chunks, fs *faultFiles, r *rand.Rand) string {
 }
 
 // crashInRecovery opens the store and crashes it at one of the calls that makes.
-func crashInRecovery(fs *faultFiles, r *rand.Rand) *faultFiles {
+func crashInRecovery(fs faultFiles, r *rand.Rand) faultFiles {
 	left := 1 + r.IntN(12)
-	var out *faultFiles
-	fs.after = func(fs *faultFiles, call string) {
+	out := fs
+	fs.After = func(d *faultfs.Disk, call string) {
 		if left--; left == 0 {
-			out = fs.crash(r)
+			out = faultFiles{d.Crash(r)}
 		}
 	}
 	c, err := openSim(fs)
@@ -294,34 +311,32 @@ func crashInRecovery(fs *faultFiles, r *rand.Rand) *faultFiles {
 		c.sealAll()
 		halt(c)
 	}
-	fs.after = nil
-	if out == nil {
-		return fs
-	}
+	fs.After = nil
 	return out
 }
 
-// crashHistories plays histories until enough crash points have been tried,
-// and returns the violations.
+// crashHistories plays histories until that many different states have been
+// recovered from, and returns the violations.
 func crashHistories(t *testing.T, points, steps int, prepare func(h *crashRun)) []string {
-	n := 0
-	for seed := *crashSeed; n < points; seed++ {
+	all := map[[32]byte]bool{}
+	seed := *crashSeed
+	for ; len(all) < points; seed++ {
 		h := newCrashRun(t, seed)
+		h.points = all
 		if prepare != nil {
 			prepare(h)
 		}
 		h.play(steps)
-		n += h.points
 		if len(h.bad) > 0 {
 			return h.bad
 		}
 	}
-	t.Logf("%d crash points", n)
+	t.Logf("%d different states after crashes, in %d histories", len(all), seed-*crashSeed)
 	return nil
 }
 
 func TestCrashPoints(t *testing.T) {
-	for _, why := range crashHistories(t, *crashPoints, 150, nil) {
+	for _, why := range crashHistories(t, *crashPoints, 150, func(h *crashRun) { h.tries = 2 }) {
 		t.Error(why)
 	}
 }
@@ -336,12 +351,12 @@ func TestCrashFindsLies(t *testing.T) {
 		"records of a seal":  nil,
 		"one flush in three": nil,
 	} {
-		prepare := func(h *crashRun) { h.fs.lie = lie }
+		prepare := func(h *crashRun) { h.fs.Lie = lie }
 		switch name {
 		case "records of a seal": // the footer gets ahead of the records
-			prepare = func(h *crashRun) { h.fs.lie = func(path string) bool { return h.sealing(path) } }
+			prepare = func(h *crashRun) { h.fs.Lie = func(path string) bool { return h.sealing(path) } }
 		case "one flush in three":
-			prepare = func(h *crashRun) { h.fs.lie = func(string) bool { return h.fs.calls%3 == 0 } }
+			prepare = func(h *crashRun) { h.fs.Lie = func(string) bool { return h.fs.Calls%3 == 0 } }
 		}
 		points := 6000
 		if name == "merged tables" { // rebuilt from footers: harmless, and must be
@@ -361,8 +376,8 @@ func TestCrashFindsLies(t *testing.T) {
 // sealing says whether a segment's records are about to be flushed for its
 // footer's sake.
 func (h *crashRun) sealing(path string) bool {
-	n := h.fs.files[path]
-	return n != nil && len(n.seen) > crashSegment-1600 && !bytes.Contains(n.seen, tableMagic[:])
+	n := h.fs.Files[path]
+	return n != nil && len(n.Seen) > crashSegment-1600 && !bytes.Contains(n.Seen, tableMagic[:])
 }
 
 // TestFaults lets calls fail at random and checks that nothing promised is
@@ -378,7 +393,7 @@ func TestFaults(t *testing.T) {
 		bad := crashHistories(t, *crashPoints/8, 100, func(h *crashRun) {
 			h.every = 3
 			r := rand.New(rand.NewPCG(h.seed, 99))
-			h.fs.fail = func(call, path string) error {
+			h.fs.Fail = func(call, path string) error {
 				if err := errs[call]; err != nil && r.IntN(15) == 0 {
 					return &os.PathError{Op: call, Path: path, Err: err}
 				}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"bazil/store/faultfs"
 )
 
 // failing makes calls of one kind on paths with a suffix fail while on is true.
@@ -28,7 +30,7 @@ func (f *failing) fail(call, path string) error {
 func TestFlushFails(t *testing.T) {
 	fs := newFaultFiles()
 	f := &failing{call: "sync", suffix: ".seg", err: syscall.EIO}
-	fs.fail = f.fail
+	fs.Fail = f.fail
 	c, err := openSim(fs)
 	if err != nil {
 		t.Fatal(err)
@@ -36,9 +38,9 @@ func TestFlushFails(t *testing.T) {
 	defer halt(c)
 	a, b := newChunk(1, 500), newChunk(2, 500)
 	mustPut(t, c, a)
-	fs.mu.Lock()
+	fs.Mu.Lock()
 	f.on = true
-	fs.mu.Unlock()
+	fs.Mu.Unlock()
 	if err := c.Sync(context.Background()); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.EIO) {
 		t.Fatalf("sync: %v", err)
 	}
@@ -52,9 +54,9 @@ func TestFlushFails(t *testing.T) {
 	if err := c.Sync(context.Background()); !errors.Is(err, ErrFailed) {
 		t.Fatalf("second sync: %v", err)
 	}
-	fs.mu.Lock()
+	fs.Mu.Lock()
 	f.on = false
-	fs.mu.Unlock()
+	fs.Mu.Unlock()
 	mustSync(t, c)
 	mustGet(t, c, a)
 	mustGet(t, c, b)
@@ -68,7 +70,7 @@ func TestFlushFails(t *testing.T) {
 func TestFlushFailsAndForgets(t *testing.T) {
 	fs := newFaultFiles()
 	f := &failing{call: "sync", suffix: ".seg", err: syscall.EIO}
-	fs.fail = f.fail
+	fs.Fail = f.fail
 	c, err := openSim(fs)
 	if err != nil {
 		t.Fatal(err)
@@ -81,8 +83,8 @@ func TestFlushFailsAndForgets(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.on = false
-	for _, n := range fs.files {
-		n.seen = n.seen[:0]
+	for _, n := range fs.Files {
+		n.Seen = n.Seen[:0]
 	}
 	for range 2 {
 		if err := c.Sync(context.Background()); !errors.Is(err, ErrFailed) {
@@ -100,12 +102,12 @@ func TestFlushFailsAndForgets(t *testing.T) {
 func TestDiskFull(t *testing.T) {
 	fs := newFaultFiles()
 	f := &failing{call: "write", err: syscall.ENOSPC}
-	fs.fail = f.fail
+	fs.Fail = f.fail
 	c := simChunks(t, fs, 16<<10)
 	all := putMany(t, c, 10, 700)
-	fs.mu.Lock()
+	fs.Mu.Lock()
 	f.on = true
-	fs.mu.Unlock()
+	fs.Mu.Unlock()
 	for range 3 {
 		ch := newChunk(99, 700)
 		if _, err := c.Put(context.Background(), ch.id, ch.sealed); !errors.Is(err, syscall.ENOSPC) {
@@ -119,9 +121,9 @@ func TestDiskFull(t *testing.T) {
 		}
 		mustSync(t, c)
 	}
-	fs.mu.Lock()
+	fs.Mu.Lock()
 	f.on = false
-	fs.mu.Unlock()
+	fs.Mu.Unlock()
 	mustPut(t, c, newChunk(99, 700))
 	mustSync(t, c)
 	if n := c.Stats().Segments; n != 1 {
@@ -133,7 +135,7 @@ func TestDiskFull(t *testing.T) {
 func TestCollectOnFullDisk(t *testing.T) {
 	fs := newFaultFiles()
 	space := int64(4 << 20)
-	fs.fail = func(call, path string) error {
+	fs.Fail = func(call, path string) error {
 		if call == "write" && fs.used() > space {
 			return &os.PathError{Op: call, Path: path, Err: syscall.ENOSPC}
 		}
@@ -142,12 +144,12 @@ func TestCollectOnFullDisk(t *testing.T) {
 	c := simChunks(t, fs, 64<<10)
 	all := putMany(t, c, 600, 1000)
 	c.sealAll()
-	if err := c.refillReserve(); err != nil || fs.files[c.reservePath()] == nil {
+	if err := c.refillReserve(); err != nil || fs.Files[c.reservePath()] == nil {
 		t.Fatalf("no reserve: %v", err)
 	}
-	fs.mu.Lock()
+	fs.Mu.Lock()
 	space = fs.used() - 1 // full from now on
-	fs.mu.Unlock()
+	fs.Mu.Unlock()
 	extra := newChunk(999, 1000)
 	if _, err := c.Put(context.Background(), extra.id, extra.sealed); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("put: %v", err)
@@ -168,9 +170,9 @@ func TestCollectOnFullDisk(t *testing.T) {
 }
 
 // used returns the bytes of all files; the caller holds mu.
-func (fs *faultFiles) used() (n int64) {
-	for _, f := range fs.files {
-		n += int64(len(f.seen))
+func (fs faultFiles) used() (n int64) {
+	for _, f := range fs.Files {
+		n += int64(len(f.Seen))
 	}
 	return n
 }
@@ -206,8 +208,8 @@ func TestVersionsRefused(t *testing.T) {
 	mustPut(t, c, ch)
 	mustSync(t, c)
 	halt(c)
-	for _, n := range fs.files {
-		copy(n.seen, head)
+	for _, n := range fs.Files {
+		copy(n.Seen, head)
 	}
 	if _, err := openSim(fs); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "segment 1") {
 		t.Errorf("open: %v", err)
@@ -233,16 +235,16 @@ func FuzzSegment(f *testing.F) {
 		}
 	}
 	path := c.dir + "/" + segmentName(1)
-	f.Add(append([]byte(nil), fs.files[path].seen...))
+	f.Add(append([]byte(nil), fs.Files[path].Seen...))
 	if err := c.sealActive(context.Background()); err != nil {
 		f.Fatal(err)
 	}
-	f.Add(append([]byte(nil), fs.files[path].seen...))
+	f.Add(append([]byte(nil), fs.Files[path].Seen...))
 	halt(c)
 	f.Add([]byte("bazilseg"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fs := newFaultFiles()
-		fs.files[path] = &faultNode{seen: b, disk: b}
+		fs.Files[path] = faultfs.NewNode(b)
 		c, err := openSim(fs)
 		if err != nil {
 			return
@@ -280,7 +282,7 @@ func FuzzTable(f *testing.F) {
 		fs := newFaultFiles()
 		trail := tableTrailer{entries: entries, start: 0, blocks: uint32(len(b) / blockSize), summaryCRC: crc(b[len(b)/blockSize*blockSize:])}
 		for _, whole := range [][]byte{b, trail.append(append([]byte(nil), b...))} {
-			fs.files["t"] = &faultNode{seen: whole}
+			fs.Files["t"] = faultfs.NewNode(whole)
 			hs := &handles{files: fs, max: 4}
 			tab, err := openTable(hs.add("t", nil), 1)
 			if err != nil {

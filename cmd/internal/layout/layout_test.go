@@ -20,6 +20,7 @@ var may = map[string]struct {
 	"noiseconn":            {nil, "a channel between two keys knows no 9P and no files"},
 	"p9srv":                {nil, "the 9P server knows none of our files"},
 	"store":                {nil, "chunks know no names of files and no versions"},
+	"store/faultfs":        {nil, "a disk that crashes, for tests of what stands on one"},
 	"p9srv/client":         {[]string{"p9srv"}, "the client shares the server's words only"},
 	"store/vol":            {[]string{"merge", "store"}, "a volume knows no 9P and no network"},
 	"merge/replica":        {[]string{"merge", "store", "store/vol"}, "a pull asks through its own interface, whatever the transport"},
