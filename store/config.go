@@ -23,7 +23,7 @@ const configVersion = "1"
 // Config keeps small records in named tables, in config.db: keys are strings,
 // values are CBOR in its deterministic form. It is safe for concurrent use.
 type Config struct {
-	db  *bolt.DB
+	db  *Bolt
 	enc cbor.EncMode
 	dec cbor.DecMode
 }
@@ -50,9 +50,9 @@ func openConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := bolt.Open(path, fileMode, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
+	db, err := OpenBolt(path, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, err
 	}
 	c := &Config{db: db, enc: enc, dec: dec}
 	if err := db.Update(initConfig); err != nil {

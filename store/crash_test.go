@@ -47,7 +47,7 @@ func newCrashRun(t *testing.T, seed uint64) *crashRun {
 	return &crashRun{
 		t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), fs: newFaultFiles(), every: 1, tries: 1, limit: 1,
 		points: map[[32]byte]bool{},
-		known: map[ID]chunk{}, put: map[ID]bool{}, acked: map[ID]bool{},
+		known:  map[ID]chunk{}, put: map[ID]bool{}, acked: map[ID]bool{},
 	}
 }
 

@@ -180,7 +180,7 @@ func TestOpenRefusesVersions(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			tx, err := c.db.Begin(true)
+			tx, err := c.db.db.Begin(true)
 			if err != nil {
 				return err
 			}

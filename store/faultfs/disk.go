@@ -1,7 +1,6 @@
 package faultfs
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/zeebo/blake3"
 )
 
 // Disk is the file system. The fields that are functions must not be changed
@@ -18,6 +19,7 @@ import (
 type Disk struct {
 	Mu    sync.Mutex       // guards everything
 	Files map[string]*Node // as processes see it
+	Dirs  map[string]bool  // directories, of which only Mount needs to know
 	Calls int              // made so far
 
 	disk  map[string]*Node // names on disk
@@ -37,6 +39,14 @@ type Node struct {
 	Seen    []byte   // what processes read
 	disk    []byte   // what is on disk for sure
 	pending []change // since
+	shared  bool     // another node has the same memory
+}
+
+// own gives a node memory of its own before it is changed.
+func (n *Node) own() {
+	if n.shared {
+		n.Seen, n.disk, n.shared = slices.Clone(n.Seen), slices.Clone(n.disk), false
+	}
 }
 
 // change is a write, or with nil data a truncation to off.
@@ -55,7 +65,9 @@ type nameChange struct {
 const sector = 512
 
 // New returns an empty disk.
-func New() *Disk { return &Disk{Files: map[string]*Node{}, disk: map[string]*Node{}} }
+func New() *Disk {
+	return &Disk{Files: map[string]*Node{}, disk: map[string]*Node{}, Dirs: map[string]bool{".": true}}
+}
 
 // NewNode returns a file that is on disk.
 func NewNode(content []byte) *Node {
@@ -135,6 +147,9 @@ func (d *Disk) Rename(from, to string) error {
 		return err
 	}
 	n := d.Files[from]
+	if n == nil {
+		return &os.PathError{Op: "rename", Path: from, Err: os.ErrNotExist}
+	}
 	delete(d.Files, from)
 	d.Files[to] = n
 	d.names = append(d.names, nameChange{dir: path.Dir(to), name: to, from: from, node: n})
@@ -196,9 +211,9 @@ func (d *Disk) Crash(r *rand.Rand) *Disk {
 		}
 	}
 	out := New()
+	out.Dirs = maps.Clone(d.Dirs)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		b := names[name].settle(r)
-		out.disk[name] = &Node{Seen: b, disk: slices.Clone(b)}
+		out.disk[name] = names[name].crashed(r)
 	}
 	out.Files = maps.Clone(out.disk)
 	return out
@@ -206,8 +221,8 @@ func (d *Disk) Crash(r *rand.Rand) *Disk {
 
 // Sum is of all names and contents that processes see. Mu is held, or nobody
 // else uses the disk.
-func (d *Disk) Sum() (sum [sha256.Size]byte) {
-	h := sha256.New()
+func (d *Disk) Sum() (sum [32]byte) {
+	h := blake3.New()
 	for _, name := range slices.Sorted(maps.Keys(d.Files)) {
 		fmt.Fprintf(h, "%q %d\n", name, len(d.Files[name].Seen))
 		h.Write(d.Files[name].Seen)
@@ -222,6 +237,7 @@ func (d *Disk) Evict() {
 	d.Mu.Lock()
 	defer d.Mu.Unlock()
 	for _, n := range d.Files {
+		n.own()
 		n.Seen = slices.Clone(n.disk)
 		for _, c := range n.pending {
 			n.Seen = c.apply(n.Seen)
@@ -251,6 +267,15 @@ func (c change) apply(b []byte) []byte {
 	}
 	copy(b[c.off:], c.data)
 	return b
+}
+
+// crashed returns the node as a crash may leave it.
+func (n *Node) crashed(r *rand.Rand) *Node {
+	if len(n.pending) > 0 {
+		return NewNode(n.settle(r))
+	}
+	n.shared = true
+	return &Node{Seen: n.disk, disk: n.disk, shared: true}
 }
 
 // settle returns a content that the disk may have after a crash.
@@ -351,6 +376,7 @@ func (f *File) Truncate(size int64) error {
 }
 
 func (f *File) change(c change) {
+	f.n.own()
 	f.n.pending = append(f.n.pending, c)
 	f.n.Seen = c.apply(f.n.Seen)
 }
@@ -368,6 +394,7 @@ func (f *File) Sync() error {
 		return err
 	}
 	if f.d.Lie == nil || !f.d.Lie(f.path) {
+		f.n.own()
 		for _, c := range f.n.pending {
 			f.n.disk = c.apply(f.n.disk)
 		}

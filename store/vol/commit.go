@@ -121,12 +121,14 @@ type (
 // commitNow makes what was changed so far durable.
 func (v *Volume) commitNow(ctx context.Context) error {
 	defer v.o.Chunks.Hold()()
-	v.retryStuck(ctx)
+	failed := v.retryLeft(ctx)
 	g, err := v.closeGroup()
 	if g == nil {
 		return err
 	}
-	err = v.flush(ctx, g)
+	if err = failed; err == nil {
+		err = v.flush(ctx, g)
+	}
 	if err == nil {
 		err = v.save(g)
 	}
@@ -188,23 +190,28 @@ func (v *Volume) freezeFile(g *group, f *file) {
 	g.flushes = append(g.flushes, &flush{f: f, mark: in.mark, body: f.body, err: f.stuck})
 }
 
-// retryStuck tries again to flush files of which an earlier group had to
-// leave the bytes out, before they become a part of the next one.
-func (v *Volume) retryStuck(ctx context.Context) {
+// retryLeft flushes what earlier groups froze and could not flush, before what
+// was written since becomes a part of the next one: a file freezes only once
+// at a time. An error is one that any file would meet.
+func (v *Volume) retryLeft(ctx context.Context) error {
 	v.mu.Lock()
-	var stuck []*file
+	var left []*file
 	for _, f := range v.now.files {
-		if f.stuck != nil && !f.dropped {
-			stuck = append(stuck, f)
+		if !f.dropped && (f.stuck != nil || f.c.isFrozen()) {
+			left = append(left, f)
 		}
 	}
 	v.mu.Unlock()
-	for _, f := range stuck {
+	for _, f := range left {
 		_, err := f.c.Flush(ctx)
+		if err != nil && storeWide(err) {
+			return err
+		}
 		v.mu.Lock()
 		f.stuck = err
 		v.mu.Unlock()
 	}
+	return nil
 }
 
 // flush stores the bytes of the group's files and makes them durable. What
@@ -242,7 +249,7 @@ func (v *Volume) flush(ctx context.Context, g *group) error {
 // storeWide says whether an error of flushing one file is to be expected with
 // every other.
 func storeWide(err error) bool {
-	for _, wide := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, store.ErrFailed, store.ErrClosed, context.Canceled} {
+	for _, wide := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, errDisk, store.ErrFailed, store.ErrClosed, context.Canceled} {
 		if errors.Is(err, wide) {
 			return true
 		}

@@ -303,6 +303,13 @@ func (c *content) freeze() {
 	c.failure = nil // the flush tries again, and tells
 }
 
+// isFrozen says whether a flush of what was frozen is still to be done.
+func (c *content) isFrozen() bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.frozen != nil
+}
+
 // settle asks for the next flush to store the end of the file as if it had
 // been written in one go.
 func (c *content) settle() {

@@ -3,6 +3,7 @@ package vol
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -116,6 +117,9 @@ func (e *contentEnv) sealData(ctx context.Context, plain, buf []byte) (store.Poi
 	return e.seal(ctx, store.ChunkData, plain, buf)
 }
 
+// errDisk marks that a chunk could not be written for the disk's sake.
+var errDisk = errors.New("disk failed")
+
 // seal stores plain as a chunk, which can then be read without being opened.
 func (e *contentEnv) seal(ctx context.Context, t store.ChunkType, plain, buf []byte) (store.Pointer, []byte, error) {
 	if err := ctx.Err(); err != nil {
@@ -126,6 +130,9 @@ func (e *contentEnv) seal(ctx context.Context, t store.ChunkType, plain, buf []b
 		return store.Pointer{}, buf, fmt.Errorf("seal a chunk: %w: %w", syscall.EIO, err)
 	}
 	if _, err := e.chunks.Put(ctx, p.ID, sealed); err != nil {
+		if errors.Is(err, syscall.EIO) {
+			err = fmt.Errorf("%w: %w", errDisk, err)
+		}
 		return store.Pointer{}, sealed, ioError("store chunk", p.ID, err)
 	}
 	e.reader.Keep(p, t, plain)

@@ -43,7 +43,7 @@ func (v *Volume) DirState(ctx context.Context, dir uint64, known merge.Context) 
 		dir = rootDir
 	}
 	var out DirState
-	err := v.db.View(func(tx *bbolt.Tx) (err error) {
+	err := v.db.ViewDurable(func(tx *bbolt.Tx) (err error) {
 		out, err = readDirState(ctx, tx, dir, known)
 		return err
 	})

@@ -22,7 +22,9 @@ func (v *Volume) MarkChunks(ctx context.Context, keep func(store.ID)) error {
 			return fmt.Errorf("mark chunks: %w", err)
 		}
 	}
-	err := v.db.View(func(tx *bbolt.Tx) error {
+	// What the last group on disk refers to must not be freed for the sake of
+	// one that is seen and may not get there.
+	err := v.db.ViewDurable(func(tx *bbolt.Tx) error {
 		if err := tx.Bucket(bucketNames).ForEach(m.stored); err != nil {
 			return err
 		}

@@ -41,7 +41,7 @@ type Info struct {
 type Volume struct {
 	o     Options
 	id    ID
-	db    *bbolt.DB
+	db    *store.Bolt
 	env   *contentEnv
 	fetch atomic.Pointer[store.Fetcher]
 
@@ -145,14 +145,14 @@ const mapSize = 1 << 30
 // growBy is the least by which the file grows. Bolt would take 16 MiB at once.
 const growBy = 1 << 20
 
-func openBolt(path string) (*bbolt.DB, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+func openBolt(path string) (*store.Bolt, error) {
+	db, err := store.OpenBolt(path, &bbolt.Options{
 		Timeout:         time.Second,
 		FreelistType:    bbolt.FreelistMapType,
 		InitialMmapSize: mapSize,
 	})
 	if err == nil {
-		db.AllocSize = growBy
+		db.GrowBy(growBy)
 	}
 	return db, err
 }
@@ -250,7 +250,7 @@ func (v *Volume) load(path string) error {
 
 // upgrade makes a volume of the version without an index one of the present
 // version.
-func upgrade(db *bbolt.DB) error {
+func upgrade(db *store.Bolt) error {
 	plain := false
 	err := db.View(func(tx *bbolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)

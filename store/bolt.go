@@ -1,0 +1,169 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Bolt is a Bolt file whose transactions are what they promise on a disk that
+// fails and in a process that was killed.
+//
+// Bolt takes the pages that it sees for the pages on disk, and reuses those
+// that the last transaction freed. But a meta page that was written and not
+// flushed, since the process was killed or the flush failed, may be in memory
+// only. The next transaction then overwrites pages of the tree that the meta
+// page on disk leads to, before another is there. So both meta pages are
+// written again, and flushed, when the file is opened and after a transaction
+// that failed, before any other begins.
+//
+// A page that was changed on disk makes Bolt panic, or read outside the file.
+// Both become ErrDamaged here.
+type Bolt struct {
+	db      *bolt.DB
+	durable atomic.Int64 // the last transaction that is certainly on disk
+
+	// writing is held during Update, as is Bolt's own lock. It guards the rest.
+	writing sync.Mutex
+	doubt   bool  // the last transaction failed
+	broken  error // why no transaction can be made any more
+}
+
+// OpenBolt opens the Bolt file at path, or makes it.
+func OpenBolt(path string, o *bolt.Options) (b *Bolt, err error) {
+	defer faults()()
+	defer caught(path, &err)
+	db, err := bolt.Open(path, fileMode, o)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	b = &Bolt{db: db}
+	if err := b.settle(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+	}
+	return b, nil
+}
+
+// GrowBy sets the least by which the file grows, in bytes. It is to be called
+// before the first Update.
+func (b *Bolt) GrowBy(n int) { b.db.AllocSize = n }
+
+// View runs fn in a read transaction.
+func (b *Bolt) View(fn func(*bolt.Tx) error) (err error) {
+	defer faults()()
+	defer caught(b.db.Path(), &err)
+	return b.db.View(fn)
+}
+
+// ViewDurable is View, but returns only when what fn saw is on disk: a reader
+// sees a transaction a moment before that, and for good if its flush fails.
+func (b *Bolt) ViewDurable(fn func(*bolt.Tx) error) error {
+	seen := 0
+	err := b.View(func(tx *bolt.Tx) error {
+		seen = tx.ID()
+		return fn(tx)
+	})
+	if err != nil || int64(seen) <= b.durable.Load() {
+		return err
+	}
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	return b.settleDoubt()
+}
+
+// Update runs fn in the one write transaction. What it changed is durable
+// when Update returns nil, and is not there otherwise.
+func (b *Bolt) Update(fn func(*bolt.Tx) error) error {
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	if err := b.settleDoubt(); err != nil {
+		return err
+	}
+	id := 0
+	err := b.update(func(tx *bolt.Tx) error {
+		id = tx.ID()
+		return fn(tx)
+	})
+	if b.doubt = err != nil; !b.doubt {
+		b.durable.Store(int64(id))
+	}
+	if errors.Is(err, ErrDamaged) && errors.Is(err, errPanic) {
+		b.broken = err // Bolt's lock may be held for ever
+	}
+	return err
+}
+
+func (b *Bolt) update(fn func(*bolt.Tx) error) (err error) {
+	defer faults()()
+	defer caught(b.db.Path(), &err)
+	return b.db.Update(fn)
+}
+
+// Close closes the file.
+func (b *Bolt) Close() error {
+	b.writing.Lock()
+	broken := b.broken
+	b.writing.Unlock()
+	if broken != nil {
+		return nil // waiting for the transaction would be in vain
+	}
+	return b.db.Close()
+}
+
+// settleDoubt sees to it that the last transaction is on disk if it can be
+// seen. The caller holds writing.
+func (b *Bolt) settleDoubt() error {
+	if b.broken != nil || !b.doubt {
+		return b.broken
+	}
+	if err := b.settle(); err != nil {
+		return fmt.Errorf("%s: after a failure: %w", b.db.Path(), err)
+	}
+	b.doubt = false
+	return nil
+}
+
+// settle makes the meta pages on disk those that are seen.
+func (b *Bolt) settle() error {
+	f, err := os.OpenFile(b.db.Path(), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	metas := make([]byte, 2*b.db.Info().PageSize)
+	if err := readFull(f, metas, 0); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(metas, 0); err != nil {
+		return err
+	}
+	if err := (osFile{f}).Sync(); err != nil {
+		return err
+	}
+	return b.db.View(func(tx *bolt.Tx) error {
+		b.durable.Store(int64(tx.ID()))
+		return nil
+	})
+}
+
+// errPanic marks an error that was a panic.
+var errPanic = errors.New("unexpected structure")
+
+// caught makes a panic of Bolt over a damaged file an error. It is deferred.
+func caught(path string, err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%s: %w: %w: %v", path, ErrDamaged, errPanic, r)
+	}
+}
+
+// faults lets reads outside a mapped file panic rather than end the process,
+// until the function it returns is called.
+func faults() func() {
+	old := debug.SetPanicOnFault(true)
+	return func() { debug.SetPanicOnFault(old) }
+}

@@ -1,0 +1,347 @@
+package vol
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bazil/merge"
+	"bazil/store"
+)
+
+// files are the content of files by their paths.
+type files map[string]string
+
+// lifeOp is an operation on a volume.
+type lifeOp struct {
+	kind       string
+	name, to   string
+	data       string
+	off        int
+	snapshotAs string
+}
+
+// life is what a process does to a volume, the same for the same tree at its
+// beginning and the same seed.
+type life struct {
+	r    *rand.Rand
+	tree files
+	n    int // operations so far
+	name string
+}
+
+func newLife(seed uint64, t files) *life {
+	return &life{r: rand.New(rand.NewPCG(seed, 11)), tree: maps.Clone(t), name: fmt.Sprint(seed)}
+}
+
+// next draws an operation and does it to the tree.
+func (l *life) next() lifeOp {
+	l.n++
+	name := []string{"a", "b", "c", "d", "in/a", "in/b"}[l.r.IntN(6)]
+	old, there := l.tree[name]
+	switch k := l.r.IntN(20); {
+	case k < 4 || !there && k < 13:
+		return l.write(name, old, l.r.IntN(len(old)+1))
+	case k < 7:
+		return l.write(name, old, len(old))
+	case k < 9:
+		l.tree[name] = old[:l.r.IntN(len(old)+1)]
+		return lifeOp{kind: "truncate", name: name, off: len(l.tree[name])}
+	case k < 11:
+		return l.rename(name, []string{"a", "b", "in/a"}[l.r.IntN(3)])
+	case k < 12:
+		delete(l.tree, name)
+		return lifeOp{kind: "unlink", name: name}
+	case k < 13:
+		return lifeOp{kind: "collect"}
+	case k < 14:
+		return lifeOp{kind: "snapshot", snapshotAs: fmt.Sprintf("s%s-%d", l.name, l.n)}
+	}
+	return lifeOp{kind: "sync"}
+}
+
+func (l *life) write(name, old string, at int) lifeOp {
+	size := []int{10, 3000, 6000, 60000}[l.r.IntN(4)]
+	data := string(randomBytes(l.r.Uint64N(50), 1+l.r.IntN(size)))
+	l.tree[name] = old[:at] + data + old[min(len(old), at+len(data)):]
+	return lifeOp{kind: "write", name: name, data: data, off: at}
+}
+
+func (l *life) rename(name, to string) lifeOp {
+	if name != to {
+		l.tree[to] = l.tree[name]
+		delete(l.tree, name)
+	}
+	return lifeOp{kind: "rename", name: name, to: to}
+}
+
+// A process that lives tells of each operation by a line: "begin N", then
+// "done N" if it made everything before durable. At last it tells "closed N".
+const lifeEnv = "BAZIL_TEST_LIFE" // "DIR SEED STEPS"
+
+const lifeVolume = "volumes/v.db"
+
+// TestMain lets the test program be the process that lives on a mounted disk.
+func TestMain(m *testing.M) {
+	if arg := os.Getenv(lifeEnv); arg != "" {
+		if err := live(arg); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func live(arg string) error {
+	var dir string
+	var seed uint64
+	var steps int
+	if _, err := fmt.Sscan(arg, &dir, &seed, &steps); err != nil {
+		return err
+	}
+	p, err := openLife(dir)
+	if err != nil {
+		return err
+	}
+	t, err := readTree(p.v.Root())
+	if err != nil {
+		return err
+	}
+	told := os.NewFile(3, "told")
+	l := newLife(seed, t)
+	for range steps {
+		op := l.next()
+		fmt.Fprintln(told, "begin", l.n)
+		durable, err := p.do(op)
+		if err != nil {
+			return fmt.Errorf("%s: %w", op.kind, err)
+		}
+		if durable {
+			fmt.Fprintln(told, "done", l.n)
+		}
+	}
+	if err := p.close(); err != nil {
+		return err
+	}
+	fmt.Fprintln(told, "closed", l.n)
+	return nil
+}
+
+// lifeParts is an open data directory with one volume.
+type lifeParts struct {
+	s *store.Store
+	v *Volume
+}
+
+func lifeOptions(s *store.Store) Options {
+	return Options{
+		Chunks: s.Chunks(), Sealer: store.NewSealer(store.SharingKey{7}),
+		CommitInterval: time.Hour, DirtyLimit: 256 << 10,
+	}
+}
+
+func openLife(dir string) (*lifeParts, error) {
+	s, err := store.Open(dir, store.Options{SegmentSize: 96 << 10})
+	if err != nil {
+		return nil, err
+	}
+	v, err := Open(dir+"/"+lifeVolume, lifeOptions(s))
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return &lifeParts{s, v}, nil
+}
+
+func (p *lifeParts) close() error { return errors.Join(p.v.Close(), p.s.Close()) }
+
+// do does an operation, and says whether all before is durable.
+func (p *lifeParts) do(op lifeOp) (durable bool, err error) {
+	ctx := context.Background()
+	dir, name, err := p.dirOf(op.name)
+	if err != nil {
+		return false, err
+	}
+	switch op.kind {
+	case "write":
+		return false, p.write(dir, name, op)
+	case "truncate":
+		return false, p.truncate(dir, name, int64(op.off))
+	case "rename":
+		to, toName, err := p.dirOf(op.to)
+		return false, errors.Join(err, dir.Rename(ctx, name, to, toName))
+	case "unlink":
+		return false, dir.Unlink(ctx, name)
+	case "collect":
+		_, err := p.s.Chunks().Collect(ctx, p.v.MarkChunks, store.CollectOptions{MinDead: 0.1})
+		return false, tolerate(err)
+	case "snapshot":
+		_, err := p.v.Snapshot(ctx, op.snapshotAs)
+		return err == nil, tolerate(err)
+	}
+	err = p.v.Sync(ctx)
+	return err == nil, tolerate(err)
+}
+
+// tolerate forgives what a failing disk does to who waits for it.
+func tolerate(err error) error {
+	if errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ENOSPC) {
+		return nil
+	}
+	return err
+}
+
+func (p *lifeParts) dirOf(path string) (*Node, string, error) {
+	name, ok := strings.CutPrefix(path, "in/")
+	if !ok {
+		return p.v.Root(), path, nil
+	}
+	d, err := p.v.Root().Lookup(context.Background(), "in")
+	return d, name, err
+}
+
+func (p *lifeParts) write(dir *Node, name string, op lifeOp) error {
+	ctx := context.Background()
+	n, err := dir.Create(ctx, name, New{Kind: merge.KindFile, Mode: 0o644})
+	if errors.Is(err, syscall.EEXIST) {
+		n, err = dir.Lookup(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	h, err := n.Open(ctx, true)
+	if err != nil {
+		return err
+	}
+	_, err = h.WriteAt(ctx, []byte(op.data), int64(op.off))
+	return errors.Join(err, h.Close())
+}
+
+func (p *lifeParts) truncate(dir *Node, name string, size int64) error {
+	ctx := context.Background()
+	n, err := dir.Lookup(ctx, name)
+	if err != nil {
+		return err
+	}
+	h, err := n.Open(ctx, true)
+	if err != nil {
+		return err
+	}
+	return errors.Join(h.Truncate(ctx, size), h.Close())
+}
+
+// readTree reads all files of a volume, two levels deep.
+func readTree(root *Node) (files, error) {
+	t := files{}
+	for _, prefix := range []string{"", "in/"} {
+		dir, err := root, error(nil)
+		if prefix != "" {
+			dir, err = root.Lookup(context.Background(), "in")
+		}
+		if err == nil {
+			err = t.readDir(dir, prefix)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (t files) readDir(dir *Node, prefix string) error {
+	entries, err := dir.List(context.Background())
+	for _, e := range entries {
+		if e.Kind != merge.KindFile {
+			continue
+		}
+		n, err := dir.Lookup(context.Background(), e.Name)
+		if err != nil {
+			return err
+		}
+		h, err := n.Open(context.Background(), false)
+		if err != nil {
+			return err
+		}
+		c, err := readAll(h)
+		if err != nil {
+			return fmt.Errorf("%s: %w", prefix+e.Name, err)
+		}
+		t[prefix+e.Name] = c
+	}
+	return err
+}
+
+// readAll reads a file and closes it.
+func readAll(h interface {
+	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+}) (string, error) {
+	var b []byte
+	for p := make([]byte, 64<<10); ; {
+		n, err := h.ReadAt(context.Background(), p, int64(len(b)))
+		b = append(b, p[:n]...)
+		if err != nil || n < len(p) {
+			if c, ok := h.(*Handle); ok {
+				err = errors.Join(err, c.Close())
+			}
+			return string(b), err
+		}
+	}
+}
+
+// readSnapshot reads all files of a snapshot.
+func readSnapshot(v *Volume, name string) (files, error) {
+	root, err := v.OpenSnapshot(context.Background(), name)
+	if err != nil {
+		return nil, err
+	}
+	t := files{}
+	return t, t.readSnap(root, "")
+}
+
+func (t files) readSnap(dir *SnapNode, prefix string) error {
+	entries, err := dir.List(context.Background())
+	for _, e := range entries {
+		n, err := dir.Lookup(context.Background(), e.Name)
+		if err != nil {
+			return err
+		}
+		if n.Kind() == merge.KindDir {
+			if err := t.readSnap(n, prefix+e.Name+"/"); err != nil {
+				return err
+			}
+			continue
+		}
+		f, err := n.Open(context.Background())
+		if err != nil {
+			return err
+		}
+		if t[prefix+e.Name], err = readAll(f); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// differs names what is different in two trees.
+func (t files) differs(o files) (names []string) {
+	for name := range t {
+		if c, ok := o[name]; !ok || c != t[name] {
+			names = append(names, name)
+		}
+	}
+	for name := range o {
+		if _, ok := t[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
