@@ -516,3 +516,22 @@ func mustOpenContent(t *testing.T, env *contentEnv, b Body) *content {
 	}
 	return c
 }
+
+// TestInlineBytesBetween: a file that was inline and grows keeps what it had
+// behind bytes that were rewritten at its beginning.
+func TestInlineBytesBetween(t *testing.T) {
+	c := newContent(testEnv(t, 0), "")
+	want := make([]byte, 65537)
+	write := func(p []byte, off int64) {
+		mustWrite(t, c, p, off)
+		copy(want[off:], p)
+	}
+	mustTruncate(t, c, 1)
+	write([]byte("bcd"), 1)
+	mustFlush(t, c)
+	write([]byte("z"), 65536)
+	write([]byte("a"), 0)
+	mustHold(t, c, want)
+	mustFlush(t, c)
+	mustHold(t, c, want)
+}

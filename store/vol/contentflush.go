@@ -1,8 +1,10 @@
 package vol
 
 import (
+	"cmp"
 	"context"
 	"math"
+	"slices"
 
 	"bazil/store"
 )
@@ -152,29 +154,35 @@ func (c *content) coverInline(f *dirtyLayer, base *stored) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	end := min(base.size, f.limit)
-	if len(f.pieces) > 0 {
-		end = min(end, f.pieces[0].off)
-	}
-	b := f.blocks[0]
-	if b != nil && b.sealed {
+	if b := f.blocks[0]; b != nil && b.sealed {
 		return
 	}
 	var grown int64
-	pos := 0
-	if b != nil {
-		for _, r := range append([]byteRange(nil), b.ranges...) {
-			if hi := min(r.lo, int(end)); pos < hi {
-				grown += f.writeBlocks(base.bytes[pos:hi], int64(pos))
-			}
-			pos = r.hi
+	pos, end := 0, int(min(base.size, f.limit))
+	for _, r := range append(f.begun(), byteRange{end, end}) {
+		if hi := min(r.lo, end); pos < hi {
+			grown += f.writeBlocks(base.bytes[pos:hi], int64(pos))
 		}
-	}
-	if pos < int(end) {
-		grown += f.writeBlocks(base.bytes[pos:end], int64(pos))
+		pos = max(pos, r.hi)
 	}
 	c.dirty.Add(grown)
 	c.env.budget.force(grown)
+}
+
+// begun is what the first block and the pieces have of the file's first block,
+// sorted.
+func (l *dirtyLayer) begun() []byteRange {
+	var all []byteRange
+	if b := l.blocks[0]; b != nil {
+		all = append(all, b.ranges...)
+	}
+	for _, p := range l.pieces {
+		if p.off < blockSize {
+			all = append(all, byteRange{int(p.off), int(min(p.end(), blockSize))})
+		}
+	}
+	slices.SortFunc(all, func(a, b byteRange) int { return cmp.Compare(a.lo, b.lo) })
+	return all
 }
 
 // awaitPieces waits until all pieces of f are sealed.
