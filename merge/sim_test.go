@@ -37,6 +37,7 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 // backups and clones. A failing seed is told and fails again.
 func TestHistories(t *testing.T) {
 	first, end := histories(t)
+	t.Logf("%d histories, with seeds from %d on", end-first, first)
 	parts := uint64(runtime.GOMAXPROCS(0))
 	for part := range parts {
 		t.Run(fmt.Sprint(part), func(t *testing.T) {
