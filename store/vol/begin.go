@@ -18,7 +18,7 @@ func (v *Volume) begin(ctx context.Context) error {
 			v.unlock()
 			return errClosed
 		}
-		n, limit := len(v.now.entries), v.entryLimit()
+		n, limit := v.now.bytes, v.groupLimit()
 		if n > limit/2 {
 			v.committer.wake()
 		}
@@ -36,9 +36,10 @@ func (v *Volume) begin(ctx context.Context) error {
 	}
 }
 
-// entryLimit is how many names a commit group may hold: about a KiB of memory
-// each.
-func (v *Volume) entryLimit() int { return int(max(v.o.DirtyLimit>>10, 64)) }
+// groupLimit is how many bytes the names of a commit group may take, as
+// entry.takes counts them: what they take while they are written is more than
+// twice that.
+func (v *Volume) groupLimit() int { return int(max(v.o.DirtyLimit/4, 64*plainName)) }
 
 // wait returns when the group is durable, or could not be made so.
 func (g *group) wait(ctx context.Context) error {

@@ -12,8 +12,9 @@ import (
 // entryList is the ring of all entries in memory that a directory knows, the
 // hand of a clock between the newest and the oldest.
 type entryList struct {
-	hand *entry
-	n    int
+	hand  *entry
+	n     int
+	bytes int // of memory that they take, about
 }
 
 func (l *entryList) add(e *entry) {
@@ -24,6 +25,7 @@ func (l *entryList) add(e *entry) {
 		e.prev.next, e.next.prev = e, e
 	}
 	l.n++
+	l.bytes += e.size
 }
 
 func (l *entryList) remove(e *entry) {
@@ -33,6 +35,7 @@ func (l *entryList) remove(e *entry) {
 	if l.n--; l.n == 0 {
 		l.hand = nil
 	}
+	l.bytes -= e.size
 	e.prev.next, e.next.prev = e.next, e.prev
 	e.prev, e.next = nil, nil
 }
@@ -57,6 +60,32 @@ func (v *Volume) find(d *dir, name string) (*entry, error) {
 	return v.insert(d, name, rec), nil
 }
 
+// plainName is about what a name without content takes of memory.
+const plainName = 512
+
+// takes is about how much memory e takes.
+func (e *entry) takes() int {
+	n := plainName
+	if e.rec != nil {
+		for i := range e.rec.Versions {
+			n += len(e.rec.Versions[i].Content)
+		}
+	}
+	return n
+}
+
+// resize counts what e takes now that its record is another.
+func (v *Volume) resize(e *entry) {
+	more := e.takes() - e.size
+	e.size += more
+	if e.next != nil {
+		v.cache.bytes += more
+	}
+	if e.gen == v.now.gen {
+		v.now.bytes += more
+	}
+}
+
 // damage is what callers get for what the Bolt file does not have as it must.
 func (v *Volume) damage(err error) error {
 	v.o.Log.Error("volume cannot be read", "volume", v.id.String(), "err", err)
@@ -66,6 +95,7 @@ func (v *Volume) damage(err error) error {
 // insert adds an entry that has just been read.
 func (v *Volume) insert(d *dir, name string, rec *record) *entry {
 	e := &entry{dir: d, name: name, rec: rec, used: true}
+	e.size = e.takes()
 	d.children[name] = e
 	if !rec.empty() {
 		d.cached++
@@ -77,11 +107,12 @@ func (v *Volume) insert(d *dir, name string, rec *record) *entry {
 // shrink lets go of entries beyond the bound, looking at a few only, more where
 // there are many. Those that are not durable cannot go and do not count.
 func (v *Volume) shrink(looks int) {
-	bound := v.o.CacheEntries + len(v.now.entries)
+	bound := v.o.CacheEntries*plainName + v.now.bytes
 	if v.commit != nil {
-		bound += len(v.commit.entries)
+		bound += v.commit.bytes
 	}
-	for looks += min(max(v.cache.n-bound, 0)/8, 1024); looks > 0 && v.cache.n > bound; looks-- {
+	over := (v.cache.bytes - bound) / plainName
+	for looks += min(max(over, 0)/8, 1024); looks > 0 && v.cache.bytes > bound; looks-- {
 		e := v.cache.hand
 		v.cache.hand = e.next
 		if e.used {

@@ -32,6 +32,7 @@ func (v *Volume) set(e *entry, rec *record) {
 	old := e.rec
 	e.rec = rec
 	v.markEntry(e)
+	v.resize(e)
 	d := e.dir
 	d.edits++
 	if had, has := !old.empty(), !rec.empty(); had != has {

@@ -307,6 +307,7 @@ func (v *Volume) settleFiles(g *group) {
 		f, in := s.f, s.f.in
 		f.body, f.stuck = s.body, s.err
 		in.at.rec = in.at.rec.filled(s.mark, s.body)
+		v.resize(in.at)
 		if f.dropped {
 			continue
 		}

@@ -43,7 +43,7 @@ type chunkStore interface {
 }
 
 // defaultDirtyLimit is the bound on a volume's unsaved bytes.
-const defaultDirtyLimit = 128 << 20
+const defaultDirtyLimit = 32 << 20
 
 // newEnv returns an env that holds no goroutines until it is started; a
 // dirtyLimit of 0 stands for defaultDirtyLimit.

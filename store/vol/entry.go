@@ -17,6 +17,7 @@ type entry struct {
 	sub  *dir    // the directory at this place, if in memory
 	gen  uint64  // the last group that it is part of
 	told uint64  // the last group that has an own change of it for the index
+	size int     // bytes of memory it counts for, about
 	used bool    // since the cache last looked
 	prev *entry  // in the cache's list
 	next *entry

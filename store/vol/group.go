@@ -10,6 +10,7 @@ type group struct {
 	gen     uint64   // groups are numbered since the volume was opened
 	spent   bool     // the number state.n belongs to this group
 	entries []*entry // changed
+	bytes   int      // of memory that they take, about
 	dirs    []*dir   // changed
 	files   []*file  // with bytes to be flushed
 	wants   []want   // content that came in
@@ -42,6 +43,7 @@ func (v *Volume) markEntry(e *entry) {
 	if e.gen != v.now.gen {
 		e.gen = v.now.gen
 		v.now.entries = append(v.now.entries, e)
+		v.now.bytes += e.size
 	}
 }
 

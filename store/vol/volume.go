@@ -25,8 +25,8 @@ type Options struct {
 	Sealer         *store.Sealer // seals and opens them
 	Fetch          store.Fetcher // gets chunks that are not here; may be nil
 	CommitInterval time.Duration // what was changed is durable after it; 5 s if 0
-	DirtyLimit     int64         // bytes of memory for what is not durable yet; 128 MiB if 0
-	CacheEntries   int           // names kept in memory; 65536 if 0
+	DirtyLimit     int64         // bytes of memory for what is not durable yet; 32 MiB if 0
+	CacheEntries   int           // names kept in memory, fewer where their records are large; 65536 if 0
 	Log            *slog.Logger  // where events go; nowhere if nil
 }
 
