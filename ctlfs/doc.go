@@ -66,7 +66,14 @@
 // status holds records, one a line, of attr=value fields. The first field
 // tells what the record is of and names it: device=, peer=, volume=,
 // sharing=, export=, store=. Fields may be added, so skip those that you do
-// not know.
+// not know. Beside a volume's record stand others that have its name: sync=
+// for each peer it was synced with, with how far it is while that goes on and
+// how it went afterwards; follow= for each peer it follows; content= while
+// content is not here that is to be, with what is done about it, the peers that
+// are asked, and why nobody gave it; waiting= for the first files that wait for
+// it; read= for each peer of whom somebody wanted to read content that is not
+// here and did not get it, reason=away if it could not be reached and
+// reason=lacks if it does not have it either.
 //
 // log gives one event in each read, a record like those of status that begins
 // with seq= and time= and has the kind of event in event=. A read waits until
@@ -94,7 +101,13 @@
 // key if it was given none. It is found under its key as well.
 //
 // conflicts has, at the path of each name with several versions, a directory
-// with a file for each version and info, which has a record for each.
+// with a file for each version and info, which has a record for each. The file
+// is called NAME.PEER.TIME: the peer that made the version, by its name here or
+// by the beginning of its public key, this device by its own, a device that
+// nobody has told of by the beginning of the replica's ID; and when it was
+// changed last, in UTC. Two that would be called the same have the number of the
+// change behind it. A symlink's file has where it leads to; that of a directory
+// or another kind says what it is.
 //
 // # COMMANDS
 //
@@ -110,11 +123,19 @@
 // It is what the status files hold, all of them one after the other; the first
 // attribute of a record says what it is of.
 //
-//	sync [VOLUME] PEER
+//	sync [VOLUME] PEER [no-wait] [dry-run]
 //
 // Bring a peer's changes into the volume, or into each volume that the peer allows us.
-// It returns when the files are here too. What was done before a failure or
-// a cancellation stays done, and the next sync goes on from there.
+// It returns when the files are here too; with no-wait, and where the volume is lazy,
+// when their names are. What was done before a failure or a cancellation stays done,
+// and the next sync goes on from there. dry-run changes nothing, and tells what would
+// change: add, change, delete or conflict, and VOLUME/PATH, one a line.
+//
+//	sync all [VOLUME] [no-wait] [dry-run]
+//
+// Sync the volume, or each, with every peer that has a location and allows it.
+// It goes on after a failure, and fails then. A peer called all can be synced with by
+// its key.
 //
 //	sharing add NAME FILE
 //
@@ -174,16 +195,17 @@
 //
 // Take back what peer volume allow gave.
 //
-//	volume create NAME [sharing=NAME]
+//	volume create NAME [sharing=NAME] [keep=all|lazy]
 //
 // Make a new, empty volume, sealed under a sharing key (default: default).
+// keep= is as volume keep says.
 //
-//	volume connect PEER NAME [sharing=NAME] [as=NAME]
+//	volume connect PEER NAME [sharing=NAME] [as=NAME] [keep=all|lazy]
 //
 // Make a replica of a peer's volume, empty until the first sync.
 // The peer is asked for the volume, so it must have a location and must allow it.
 // Both devices need the same sharing key; what it is called may differ, and as=
-// gives the volume another name here.
+// gives the volume another name here. keep= is as volume keep says.
 //
 //	volume remove VOLUME [delete]
 //
@@ -194,6 +216,24 @@
 //	volume restore ID NAME [sharing=NAME]
 //
 // Bring back a volume that was removed without the word delete.
+//
+//	volume keep VOLUME all|lazy
+//
+// Say which content of a volume is kept here: all, or, if it is lazy, what is read or pinned.
+// All names are here in any case. all, which is the default, fetches in the background
+// what is missing; lazy fetches content when it is read. Nothing that is here is
+// dropped: that some other device has it can change at any time.
+//
+//	volume pin VOLUME [PATH]
+//
+// Keep the content of a path of a lazy volume, and of what is below it, on this device.
+// It is fetched in the background, now and when it changes. Without a path it is all of the
+// volume. VOLUME/PATH may be one word. A pin is of a path: it does not move with
+// a file that is renamed.
+//
+//	volume unpin VOLUME [PATH]
+//
+// Take a pin away. What is here stays here.
 //
 //	volume list
 //

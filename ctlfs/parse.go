@@ -113,14 +113,20 @@ func bind(s scope, v *Verb, tokens []string) (*Call, error) {
 }
 
 // positional takes the tokens of the arguments that stand by their place.
-// Optional ones are given from the left as far as the tokens reach.
+// Optional ones are given from the left as far as the tokens reach that are not
+// the verb's flags and options.
 func (c *Call) positional(args []Arg, tokens *[]string) bool {
-	spare := len(*tokens)
+	required := 0
 	for _, a := range args {
 		if a.Form == Required {
-			spare--
+			required++
 		}
 	}
+	last := len(*tokens)
+	for last > required && (isFlag(args, (*tokens)[last-1]) || isOption(args, (*tokens)[last-1])) {
+		last--
+	}
+	spare := last - required
 	for _, a := range args {
 		if a.Form == Rest {
 			c.args[a.Name], *tokens = *tokens, nil
@@ -137,6 +143,11 @@ func (c *Call) positional(args []Arg, tokens *[]string) bool {
 		c.args[a.Name], *tokens = (*tokens)[:1:1], (*tokens)[1:]
 	}
 	return true
+}
+
+// isFlag tells whether a token is the word of a flag of the verb.
+func isFlag(args []Arg, token string) bool {
+	return slices.ContainsFunc(args, func(a Arg) bool { return a.Form == Flag && a.Name == token })
 }
 
 // isOption tells whether a token looks like an option of the verb, which it

@@ -53,8 +53,46 @@ func checkForms(t *testing.T, v Verb) {
 			}
 		}
 	}
-	if optional > 1 || optional > 0 && option > 0 {
+	if optional > 1 {
 		t.Errorf("%s: optional arguments cannot be told apart", v.Name)
+	}
+}
+
+// TestFlagsAreNoArguments: what stands behind arguments of which some may be
+// left out.
+func TestFlagsAreNoArguments(t *testing.T) {
+	for line, want := range map[string]string{
+		"sync white":                  "peer=white",
+		"sync white dry-run":          "peer=white dry-run",
+		"sync files white":            "volume=files peer=white",
+		"sync files white no-wait":    "volume=files peer=white no-wait",
+		"sync no-wait":                "peer=no-wait",
+		"sync all":                    "",
+		"sync all no-wait":            "no-wait",
+		"sync all files dry-run":      "volume=files dry-run",
+		"resolve v/p keep mine":       "path=v/p how=keep which=mine",
+		"resolve v p from /tmp/x":     "volume=v path=p how=from which=/tmp/x",
+		"volume create v keep=lazy":   "name=v keep=lazy",
+		"volume connect white v as=w": "peer=white remote=v as=w",
+		"volume follow v white off":   "volume=v peer=white mode=off",
+	} {
+		c, err := parse(scope{}, line)
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		var got []string
+		for _, a := range c.Verb.Args {
+			switch {
+			case a.Form == Flag && c.Has(a.Name):
+				got = append(got, a.Name)
+			case c.Has(a.Name):
+				got = append(got, a.Name+"="+c.Arg(a.Name))
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %s, want %s", line, got, want)
+		}
 	}
 }
 
@@ -126,15 +164,15 @@ func TestParseRefuses(t *testing.T) {
 	}{
 		{scope{}, "frobnicate", "frobnicate: no such command; help tells those there are"},
 		{scope{}, "volume frob x", "volume frob: no such command; help volume tells those there are"},
-		{scope{}, "sync", "usage: sync [VOLUME] PEER"},
-		{scope{}, "sync a b c", "usage: sync [VOLUME] PEER"},
-		{volume, "sync", "usage: sync PEER"},
+		{scope{}, "sync", "usage: sync [VOLUME] PEER [no-wait] [dry-run]"},
+		{scope{}, "sync a b c", "usage: sync [VOLUME] PEER [no-wait] [dry-run]"},
+		{volume, "sync", "usage: sync PEER [no-wait] [dry-run]"},
 		{volume, "peer list", "peer list: no such command; help peer tells those there are"},
 		{volume, "storage add", "usage: volume storage add BACKEND [sharing=NAME]"},
-		{scope{}, "volume create sharing=x", "usage: volume create NAME [sharing=NAME]"},
-		{scope{}, "volume create a sharing=", "usage: volume create NAME [sharing=NAME]"},
-		{scope{}, "volume create a sharing=x sharing=y", "usage: volume create NAME [sharing=NAME]"},
-		{scope{}, "volume create a colour=red", "usage: volume create NAME [sharing=NAME]"},
+		{scope{}, "volume create sharing=x", "usage: volume create NAME [sharing=NAME] [keep=all|lazy]"},
+		{scope{}, "volume create a sharing=", "usage: volume create NAME [sharing=NAME] [keep=all|lazy]"},
+		{scope{}, "volume create a sharing=x sharing=y", "usage: volume create NAME [sharing=NAME] [keep=all|lazy]"},
+		{scope{}, "volume create a colour=red", "usage: volume create NAME [sharing=NAME] [keep=all|lazy]"},
 		{scope{}, "volume create 'a", "a ' is not closed; write '' for a quote inside of quotes"},
 		{scope{}, "volume list\nvolume list", "more than one line; write one command at a time"},
 		{scope{}, "volume create a\x00", "a command may have no NUL byte in it"},

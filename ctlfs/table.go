@@ -7,6 +7,9 @@ var (
 	argPeer    = Arg{Name: "peer", Kind: KindPeer}
 	argVolume  = Arg{Name: "volume", Kind: KindVolume}
 	argBackend = Arg{Name: "backend", Kind: KindBackend}
+	argNoWait  = Arg{Name: "no-wait", Form: Flag}
+	argDryRun  = Arg{Name: "dry-run", Form: Flag}
+	argKeep    = Arg{Name: "keep", Form: Option, Words: []string{"all", "lazy"}}
 	argSharing = Arg{Name: "sharing", Kind: KindSharing, Form: Option, Label: "NAME"}
 )
 
@@ -28,11 +31,20 @@ var mainVerbs = []Verb{
 		Example: "status",
 	},
 	{
-		Name: "sync", Args: []Arg{{Name: "volume", Kind: KindVolume, Form: Optional}, argPeer},
+		Name: "sync", Args: []Arg{{Name: "volume", Kind: KindVolume, Form: Optional}, argPeer, argNoWait, argDryRun},
 		Help: "Bring a peer's changes into the volume, or into each volume that the peer allows us.",
-		Detail: "It returns when the files are here too. What was done before a failure or\n" +
-			"a cancellation stays done, and the next sync goes on from there.",
+		Detail: "It returns when the files are here too; with no-wait, and where the volume is lazy,\n" +
+			"when their names are. What was done before a failure or a cancellation stays done,\n" +
+			"and the next sync goes on from there. dry-run changes nothing, and tells what would\n" +
+			"change: add, change, delete or conflict, and VOLUME/PATH, one a line.",
 		Example: "sync myfiles white",
+	},
+	{
+		Name: "sync all", Args: []Arg{{Name: "volume", Kind: KindVolume, Form: Optional}, argNoWait, argDryRun},
+		Help: "Sync the volume, or each, with every peer that has a location and allows it.",
+		Detail: "It goes on after a failure, and fails then. A peer called all can be synced with by\n" +
+			"its key.",
+		Example: "sync all",
 	},
 	{
 		Name: "sharing add",
@@ -106,18 +118,19 @@ var mainVerbs = []Verb{
 		Example: "peer volume revoke black myfiles",
 	},
 	{
-		Name: "volume create", Args: []Arg{{Name: "name", Kind: KindNew}, argSharing},
+		Name: "volume create", Args: []Arg{{Name: "name", Kind: KindNew}, argSharing, argKeep},
 		Help:    "Make a new, empty volume, sealed under a sharing key (default: default).",
+		Detail:  "keep= is as volume keep says.",
 		Example: "volume create myfiles sharing=friends",
 	},
 	{
 		Name: "volume connect",
 		Args: []Arg{argPeer, {Name: "remote", Label: "NAME"}, argSharing,
-			{Name: "as", Kind: KindNew, Form: Option, Label: "NAME"}},
+			{Name: "as", Kind: KindNew, Form: Option, Label: "NAME"}, argKeep},
 		Help: "Make a replica of a peer's volume, empty until the first sync.",
 		Detail: "The peer is asked for the volume, so it must have a location and must allow it.\n" +
 			"Both devices need the same sharing key; what it is called may differ, and as=\n" +
-			"gives the volume another name here.",
+			"gives the volume another name here. keep= is as volume keep says.",
 		Example: "volume connect white myfiles sharing=friends",
 	},
 	{
@@ -132,6 +145,27 @@ var mainVerbs = []Verb{
 		Args:    []Arg{{Name: "id", Label: "ID"}, {Name: "name", Kind: KindNew}, argSharing},
 		Help:    "Bring back a volume that was removed without the word delete.",
 		Example: "volume restore 5f1d3c4b9a8877665544332211000102 myfiles sharing=friends",
+	},
+	{
+		Name: "volume keep", Args: []Arg{argVolume, {Name: "mode", Words: []string{"all", "lazy"}}},
+		Help: "Say which content of a volume is kept here: all, or, if it is lazy, what is read or pinned.",
+		Detail: "All names are here in any case. all, which is the default, fetches in the background\n" +
+			"what is missing; lazy fetches content when it is read. Nothing that is here is\n" +
+			"dropped: that some other device has it can change at any time.",
+		Example: "volume keep myfiles lazy",
+	},
+	{
+		Name: "volume pin", Args: []Arg{argVolume, {Name: "path", Kind: KindPath, Form: Optional}},
+		Help: "Keep the content of a path of a lazy volume, and of what is below it, on this device.",
+		Detail: "It is fetched in the background, now and when it changes. Without a path it is all of the\n" +
+			"volume. VOLUME/PATH may be one word. A pin is of a path: it does not move with\n" +
+			"a file that is renamed.",
+		Example: "volume pin myfiles docs",
+	},
+	{
+		Name: "volume unpin", Args: []Arg{argVolume, {Name: "path", Kind: KindPath, Form: Optional}},
+		Help:    "Take a pin away. What is here stays here.",
+		Example: "volume unpin myfiles docs",
 	},
 	{
 		Name: "volume list", Help: "List the volumes.",

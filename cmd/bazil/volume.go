@@ -1,6 +1,9 @@
 package main
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // VolumeCmd is the commands about volumes.
 type VolumeCmd struct {
@@ -13,6 +16,9 @@ type VolumeCmd struct {
 	Unmount UnmountCmd       `cmd:"" help:"Take a mount away."`
 	Sync    VolumeSyncCmd    `cmd:"" help:"Bring a peer's changes into the volume."`
 	Follow  VolumeFollowCmd  `cmd:""`
+	Keep    VolumeKeepCmd    `cmd:""`
+	Pin     VolumePinCmd     `cmd:""`
+	Unpin   VolumeUnpinCmd   `cmd:""`
 	Storage VolumeStorageCmd `cmd:"" help:"Say where a volume's chunks can be fetched."`
 }
 
@@ -23,15 +29,36 @@ type sharingFlag struct {
 
 func (s sharingFlag) token() []string { return option("sharing", s.Sharing) }
 
+// keepFlag says which content is kept here: as a flag or, as in ctl, a word
+// behind the others.
+type keepFlag struct {
+	Keep  string   `placeholder:"all|lazy" enum:"all,lazy," default:"" help:"Which content to keep here: all (the default), or, lazy, what is read or pinned."`
+	Words []string `arg:"" optional:"" name:"keep=all|lazy" help:"The same as a word."`
+}
+
+func (k keepFlag) tokens() ([]string, error) {
+	for _, w := range k.Words {
+		if !strings.HasPrefix(w, "keep=") {
+			return nil, usageError("unexpected argument " + w)
+		}
+	}
+	return append(option("keep", k.Keep), k.Words...), nil
+}
+
 // VolumeCreateCmd makes a volume.
 type VolumeCreateCmd struct {
 	sharingFlag
 	Name string `arg:"" help:"The new volume's name."`
+	keepFlag
 }
 
 // Run asks the server.
 func (c *VolumeCreateCmd) Run(g *Globals) error {
-	return g.do(slices.Concat([]string{"volume", "create", c.Name}, c.token())...)
+	keep, err := c.tokens()
+	if err != nil {
+		return err
+	}
+	return g.do(slices.Concat([]string{"volume", "create", c.Name}, c.token(), keep)...)
 }
 
 // VolumeConnectCmd makes a replica of a peer's volume.
@@ -40,11 +67,16 @@ type VolumeConnectCmd struct {
 	As     string `placeholder:"NAME" help:"What to call it here (default: as there)."`
 	Peer   string `arg:"" help:"The peer's name or public key."`
 	Volume string `arg:"" help:"The volume's name there."`
+	keepFlag
 }
 
 // Run asks the server.
 func (c *VolumeConnectCmd) Run(g *Globals) error {
-	return g.do(slices.Concat([]string{"volume", "connect", c.Peer, c.Volume}, c.token(), option("as", c.As))...)
+	keep, err := c.tokens()
+	if err != nil {
+		return err
+	}
+	return g.do(slices.Concat([]string{"volume", "connect", c.Peer, c.Volume}, c.token(), option("as", c.As), keep)...)
 }
 
 // oneVolume is the argument of a command about a volume.
@@ -80,15 +112,6 @@ type VolumeListCmd struct{}
 
 // Run asks the server.
 func (c *VolumeListCmd) Run(g *Globals) error { return g.do("volume", "list") }
-
-// VolumeSyncCmd brings a peer's changes in.
-type VolumeSyncCmd struct {
-	oneVolume
-	Peer string `arg:"" help:"The peer's name or public key."`
-}
-
-// Run asks the server.
-func (c *VolumeSyncCmd) Run(g *Globals) error { return g.do("sync", c.Volume, c.Peer) }
 
 // VolumeFollowCmd brings a peer's changes in as they come.
 type VolumeFollowCmd struct {

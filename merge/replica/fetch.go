@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -64,12 +65,15 @@ func (f *fetch) rounds(ctx context.Context, save func(whole []uint64)) error {
 			return err
 		}
 		wants = firstBytes(wants, bytesPerRound)
+		after = wants[len(wants)-1].Seq
+		if only := f.options.Only; only != nil {
+			wants = slices.DeleteFunc(wants, func(w vol.Want) bool { return !only(w) })
+		}
 		whole, err := f.files(ctx, wants)
 		save(whole)
 		if err != nil {
 			return err
 		}
-		after = wants[len(wants)-1].Seq
 	}
 }
 

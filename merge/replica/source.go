@@ -26,6 +26,9 @@ type Source interface {
 type Options struct {
 	// Progress is told how far it is, from one goroutine at a time; nil: no one.
 	Progress func(Result)
+	// Only says which files to fetch the content of; nil: all. The others
+	// stay wanted.
+	Only func(vol.Want) bool
 }
 
 // Result is how far a pull or a fetch has come.

@@ -139,10 +139,16 @@ func (s *session) close() {
 	s.wg.Wait()
 }
 
+// dialError is what a Dialer returned: no answer of the other device.
+type dialError struct{ error }
+
+// Unwrap is the Dialer's error.
+func (e *dialError) Unwrap() error { return e.error }
+
 func newSession(ctx context.Context, dial Dialer) (*session, error) {
 	nc, err := dial(ctx)
 	if err != nil {
-		return nil, err
+		return nil, &dialError{err}
 	}
 	c, err := client.New(ctx, nc, client.Options{Msize: msize})
 	if err != nil {

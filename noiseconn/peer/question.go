@@ -223,13 +223,14 @@ func unexpected(k kind) error {
 // describe says what failed in words for a user.
 func describe(err error, what string) error {
 	var remote *RemoteError
+	var dialed *dialError
 	var errno syscall.Errno
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &remote), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
-	case errors.As(err, &errno):
+	case errors.As(err, &errno) && !errors.As(err, &dialed):
 		return fmt.Errorf("%s: the peer answered: %w", what, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)

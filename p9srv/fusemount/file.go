@@ -104,6 +104,9 @@ func (b *bridge) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse
 		}
 		return err
 	})
+	if !st.Ok() { // beside a result the status would be lost, and the error be the file's end
+		return nil, st
+	}
 	return fuse.ReadResultData(buf[:n]), st
 }
 

@@ -99,22 +99,38 @@ func (p peerEntry) adding() command {
 func (v volumeEntry) making() command {
 	sharing := "sharing=" + v.Sharing
 	if v.OriginPeer == "" {
-		return command{"volume create", v.name, []string{sharing}}
+		return command{"volume create", v.name, append([]string{sharing}, v.keepOption()...)}
 	}
 	c := command{"volume connect", v.OriginPeer, []string{v.OriginName, sharing}}
 	if v.name != v.OriginName {
 		c.rest = append(c.rest, "as="+v.name)
 	}
+	c.rest = append(c.rest, v.keepOption()...)
 	return c
 }
 
-// config is the commands that give the volume its storage and those it follows.
+func (v volumeEntry) keepOption() []string {
+	if v.Keep == "" {
+		return nil
+	}
+	return []string{"keep=" + v.Keep}
+}
+
+// config is the commands that give the volume its storage, its pins and those
+// it follows.
 func (v volumeEntry) config() []command {
 	var all []command
 	for _, backend := range v.Storage {
 		if backend != localBackend {
 			all = append(all, command{"volume storage add", v.name, []string{backend}})
 		}
+	}
+	for _, pin := range v.Pins {
+		c := command{verb: "volume pin", object: v.name}
+		if pin != "" {
+			c.rest = []string{pin}
+		}
+		all = append(all, c)
 	}
 	for _, key := range v.Follow {
 		all = append(all, command{"volume follow", v.name, []string{key}})

@@ -29,6 +29,10 @@ type Options struct {
 	Addr string       // where to listen for peers; empty: DefaultPort on all addresses, or any port if that is taken
 	Log  *slog.Logger // nil: nowhere
 
+	// ReadDeadline is how long a read waits for content that is not here; 0:
+	// half a minute.
+	ReadDeadline time.Duration
+
 	CacheBytes int64 // store.Options.CacheBytes
 }
 

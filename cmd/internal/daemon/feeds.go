@@ -74,22 +74,15 @@ func (fs *feeds) records() (all []ctlfs.Record) {
 	return all
 }
 
-// feedStatus tells what all volumes follow.
-func (d *Daemon) feedStatus(context.Context) (all []ctlfs.Record, err error) {
-	for _, name := range d.volumes.names() {
-		if v := d.volumes.get(name); v != nil {
-			all = append(all, v.feeds.records()...)
-		}
-	}
-	return all, nil
-}
-
 // knock tells all feeds from a peer that it is there.
 func (d *Daemon) knock(key noiseconn.PublicKey) {
 	for _, name := range d.volumes.names() {
 		v := d.volumes.get(name)
 		if v == nil {
 			continue
+		}
+		if v.vol != nil {
+			v.keeper.kick()
 		}
 		for _, f := range v.feeds.list() {
 			if f.key == key {

@@ -12,6 +12,7 @@ func (d *Daemon) handlers() map[string]ctlfs.Handler {
 	all := map[string]ctlfs.Handler{
 		"status":         d.status,
 		"sync":           d.sync,
+		"sync all":       d.syncAll,
 		"sharing list":   d.sharingList,
 		"peer list":      d.peerList,
 		"volume connect": d.volumeConnect, // takes its turn when the peer has answered
@@ -36,6 +37,9 @@ func (d *Daemon) handlers() map[string]ctlfs.Handler {
 		"volume create":         d.volumeCreate,
 		"volume remove":         d.volumeRemove,
 		"volume restore":        d.volumeRestore,
+		"volume keep":           d.volumeKeep,
+		"volume pin":            d.volumePin,
+		"volume unpin":          d.volumeUnpin,
 		"volume storage add":    d.volumeStorageAdd,
 		"volume storage remove": d.volumeStorageRemove,
 		"volume follow":         d.volumeFollow,

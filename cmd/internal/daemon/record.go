@@ -38,6 +38,8 @@ type volumeRecord struct {
 	Storage    []string `cbor:"4,keyasint,omitempty"`
 	OriginPeer string   `cbor:"5,keyasint,omitempty"`  // key of the peer it was connected to
 	OriginName string   `cbor:"6,keyasint,omitempty"`  // its name there
+	Keep       string   `cbor:"11,keyasint,omitempty"` // keepLazy or empty
+	Pins       []string `cbor:"12,keyasint,omitempty"` // paths whose content is kept all the same
 	Follow     []string `cbor:"10,keyasint,omitempty"` // keys of peers that it follows
 }
 

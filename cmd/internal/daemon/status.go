@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"strconv"
+	"syscall"
 
 	"bazil/ctlfs"
 	"bazil/store"
@@ -16,7 +18,7 @@ func (d *Daemon) Status(ctx context.Context) ([]ctlfs.Record, error) {
 	records := []ctlfs.Record{d.deviceStatus(), d.storeStatus()}
 	for _, part := range []func(context.Context) ([]ctlfs.Record, error){
 		func(context.Context) ([]ctlfs.Record, error) { return d.sharingStatus() },
-		d.peerStatus, d.volumeStatus, d.feedStatus, d.exportStatus,
+		d.peerStatus, d.volumesStatus, d.exportStatus,
 	} {
 		more, err := part(ctx)
 		if err != nil {
@@ -46,6 +48,18 @@ func (d *Daemon) status(ctx context.Context, c *ctlfs.Call) error {
 	return err
 }
 
+// volumesStatus is all that the volumes' status files tell.
+func (d *Daemon) volumesStatus(ctx context.Context) (records []ctlfs.Record, err error) {
+	for _, name := range d.volumes.names() {
+		more, err := volumeObject{d, name}.Status(ctx)
+		if err != nil && !errors.Is(err, syscall.ENOENT) { // it may be gone by now
+			return records, err
+		}
+		records = append(records, more...)
+	}
+	return records, nil
+}
+
 func (d *Daemon) volumeStatus(ctx context.Context) ([]ctlfs.Record, error) {
 	var all []volumeEntry
 	err := d.view(func(tx *store.Tx) (err error) {
@@ -61,7 +75,8 @@ func (d *Daemon) volumeStatus(ctx context.Context) ([]ctlfs.Record, error) {
 
 // volumeRecord tells of one volume; its figures only where it is open.
 func (d *Daemon) volumeRecord(ctx context.Context, e volumeEntry) ctlfs.Record {
-	r := ctlfs.Rec("volume", e.name, "id", e.ID.String(), "sharing", e.Sharing, "storage", ctlfs.Join(e.Storage))
+	r := ctlfs.Rec("volume", e.name, "id", e.ID.String(), "sharing", e.Sharing, "storage", ctlfs.Join(e.Storage),
+		"keep", e.keepWord(), "pins", pinList(e.Pins))
 	v, ctx, done, err := d.useVolume(ctx, e.name)
 	if err != nil {
 		return append(r, ctlfs.Rec("state", "failed", "error", err.Error())...)
@@ -106,18 +121,22 @@ func (o volumeObject) entry() (e volumeEntry, err error) {
 // Name is the volume's name.
 func (o volumeObject) Name() string { return o.name }
 
-// Status is one record of the volume, one for each sync of it, and one for
-// each peer that it follows.
+// Status is one record of the volume, one for each peer that it was synced with
+// and one for each that it follows, and what tells why content is not here.
 func (o volumeObject) Status(ctx context.Context) ([]ctlfs.Record, error) {
 	e, err := o.entry()
 	if err != nil {
 		return nil, err
 	}
 	records := append([]ctlfs.Record{o.d.volumeRecord(ctx, e)}, o.d.syncs.records(o.name)...)
-	if v := o.d.volumes.get(o.name); v != nil {
-		records = append(records, v.feeds.records()...)
+	v, ctx, done, err := o.d.useVolume(ctx, o.name)
+	if err != nil {
+		return records, nil // which the volume's record tells
 	}
-	return records, nil
+	defer done()
+	records = append(records, v.feeds.records()...)
+	content, err := o.d.contentStatus(ctx, v, e)
+	return append(append(records, content...), v.reads.records(o.d, o.name)...), err
 }
 
 // Config is the commands that give it what it has.

@@ -7,11 +7,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"bazil/ctlfs"
+	"bazil/merge/replica"
 	"bazil/noiseconn/peer"
+	"bazil/store"
 	"bazil/store/vol"
 )
 
@@ -26,8 +29,17 @@ type syncs struct {
 
 // syncState is how the syncs of one pair go.
 type syncState struct {
-	turn   chan struct{} // held by the one that runs
-	record ctlfs.Record  // of the one that ended last
+	turn   chan struct{}                // held by the one that runs
+	now    atomic.Pointer[syncProgress] // of that one
+	record ctlfs.Record                 // of the one that ended last
+}
+
+// syncProgress is how far a sync is.
+type syncProgress struct {
+	phase   string // names, content
+	started time.Time
+	names   replica.Result
+	content replica.Result
 }
 
 func (s *syncs) state(p pair) *syncState {
@@ -49,13 +61,19 @@ func (s *syncs) ended(p pair, r ctlfs.Record) {
 	state.record = r
 }
 
-// records tells of the last sync of a volume with each peer.
+// records tells of the syncs of a volume: that which runs with each peer, or
+// the last one.
 func (s *syncs) records(volume string) []ctlfs.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []ctlfs.Record
 	for p, state := range s.last {
-		if p.volume == volume && state.record != nil {
+		if p.volume != volume {
+			continue
+		}
+		if now := state.now.Load(); now != nil {
+			all = append(all, now.record(p))
+		} else if state.record != nil {
 			all = append(all, state.record)
 		}
 	}
@@ -63,52 +81,121 @@ func (s *syncs) records(volume string) []ctlfs.Record {
 	return all
 }
 
+func (p *syncProgress) record(of pair) ctlfs.Record {
+	r := ctlfs.Rec("sync", of.volume, "peer", of.peer, "state", p.phase, "started", stamp(p.started),
+		"dirs", number(int64(p.names.Dirs)), "changed", number(int64(p.names.Changed)))
+	if p.phase == phaseContent {
+		r = append(r, ctlfs.Rec("files", number(int64(p.content.Files)), "chunks", number(int64(p.content.Chunks)),
+			"bytes", number(p.content.Bytes))...)
+	}
+	return r
+}
+
+// The phases of a sync.
+const (
+	phaseNames   = "names"
+	phaseContent = "content"
+)
+
+// syncOptions are a sync's.
+type syncOptions struct {
+	noWait bool // return when the names are here
+	dryRun bool // tell what would change
+}
+
+func syncOptionsOf(c *ctlfs.Call) syncOptions {
+	return syncOptions{noWait: c.Has("no-wait"), dryRun: c.Has("dry-run")}
+}
+
 // sync is the command: one volume, or each that the peer shares.
 func (d *Daemon) sync(ctx context.Context, c *ctlfs.Call) error {
-	var names []string
-	if v := c.Arg("volume"); v != "" {
-		if d.volumes.get(v) == nil {
-			return noVolume(v)
-		}
-		names = []string{v}
+	name := c.Arg("volume")
+	if name != "" && d.volumes.get(name) == nil {
+		return noVolume(name)
 	}
 	p, l, err := d.toPeer(c.Arg("peer"))
 	if err != nil {
 		return err
 	}
-	if names == nil {
-		return d.syncAll(ctx, p, l)
+	if name == "" {
+		found, err := d.syncPeer(ctx, c, p, l)
+		if err != nil || found > 0 {
+			return err
+		}
+		return ctlfs.Errorf(syscall.ENOENT, "peer %s shows this device no volume that is here: peer volume allow there, volume connect here", p.label())
 	}
-	remote, err := d.remoteVolume(ctx, names[0], p, l)
+	remote, err := d.remoteVolume(ctx, name, p, l)
 	if err != nil {
 		return err
 	}
-	return d.syncVolume(ctx, names[0], remote, p, l)
+	return d.syncVolume(ctx, c, name, remote, p, l)
 }
 
-// syncAll syncs every volume here that the peer lets this device see.
-func (d *Daemon) syncAll(ctx context.Context, p peerEntry, l *link) error {
-	theirs, err := l.client.Volumes(ctx)
+// syncAll is the command: one volume or each, with every peer that has a
+// location and allows it. It goes on after a failure.
+func (d *Daemon) syncAll(ctx context.Context, c *ctlfs.Call) error {
+	var peers []peerEntry
+	err := d.view(func(tx *store.Tx) (err error) {
+		peers, err = listPeers(tx)
+		return err
+	})
 	if err != nil {
-		return peerError(p, "", err)
+		return err
+	}
+	if name := c.Arg("volume"); name != "" && d.volumes.get(name) == nil {
+		return noVolume(name)
 	}
 	var errs []error
-	found := 0
+	for _, p := range peers {
+		if p.Location == "" {
+			c.Printf("peer %s has no location: left out\n", p.label())
+			continue
+		}
+		p, l, err := d.toPeer(p.key.String())
+		found := 0
+		if err == nil {
+			found, err = d.syncPeer(ctx, c, p, l)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			errs = append(errs, err)
+		} else if found == 0 {
+			c.Printf("peer %s allows this device no volume that is here\n", p.label())
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("%d of %d peers: %w", len(errs), len(peers), errors.Join(errs...))
+	}
+	return nil
+}
+
+// syncPeer syncs the volume that c names, or each, as far as it is here and the
+// peer lets this device see it.
+func (d *Daemon) syncPeer(ctx context.Context, c *ctlfs.Call, p peerEntry, l *link) (found int, err error) {
+	theirs, err := l.client.Volumes(ctx)
+	if err != nil {
+		return 0, peerError(p, "", err)
+	}
+	var errs []error
 	for _, remote := range theirs {
 		info, err := l.client.VolumeInfo(ctx, remote)
 		if err != nil {
 			errs = append(errs, peerError(p, remote, err))
 			continue
 		}
-		if v := d.volumes.byID(info.ID); v != nil {
-			found++
-			errs = append(errs, d.syncVolume(ctx, v.name, remoteVolume{remote, info}, p, l))
+		v := d.volumes.byID(info.ID)
+		if v == nil || c.Arg("volume") != "" && c.Arg("volume") != v.name {
+			continue
+		}
+		found++
+		errs = append(errs, d.syncVolume(ctx, c, v.name, remoteVolume{remote, info}, p, l))
+		if ctx.Err() != nil {
+			return found, ctx.Err()
 		}
 	}
-	if err := errors.Join(errs...); err != nil || found > 0 {
-		return err
-	}
-	return ctlfs.Errorf(syscall.ENOENT, "peer %s shows this device no volume that is here: peer volume allow there, volume connect here", p.label())
+	return found, errors.Join(errs...)
 }
 
 // byID finds an open volume.
@@ -176,13 +263,18 @@ func peerError(p peerEntry, volume string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// syncVolume brings the peer's changes of one volume in.
-func (d *Daemon) syncVolume(ctx context.Context, name string, remote remoteVolume, p peerEntry, l *link) error {
+// syncVolume brings the peer's changes of one volume in, or tells what they
+// are.
+func (d *Daemon) syncVolume(ctx context.Context, c *ctlfs.Call, name string, remote remoteVolume, p peerEntry, l *link) error {
 	v, ctx, done, err := d.useVolume(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer done()
+	o := syncOptionsOf(c)
+	if o.dryRun {
+		return d.preview(ctx, c, v, remote, p, l)
+	}
 	pair := pair{name, p.label()}
 	state := d.syncs.state(pair)
 	select {
@@ -193,7 +285,9 @@ func (d *Daemon) syncVolume(ctx context.Context, name string, remote remoteVolum
 	}
 	d.event("sync.start", "volume", name, "peer", p.label())
 	start := time.Now()
-	result, err := d.pull(ctx, v, remote.name, l)
+	state.now.Store(&syncProgress{phase: phaseNames, started: start})
+	result, err := d.pull(ctx, v, remote.name, l, o, &state.now)
+	state.now.Store(nil)
 	if err == nil {
 		d.learnReplicas(ctx, v, p, l.client.Volume(remote.name), remote.Info)
 	}
@@ -209,6 +303,18 @@ func (d *Daemon) syncVolume(ctx context.Context, name string, remote remoteVolum
 	}
 	d.syncs.ended(pair, r)
 	return err
+}
+
+// preview tells what a sync would change.
+func (d *Daemon) preview(ctx context.Context, c *ctlfs.Call, v *openVolume, remote remoteVolume, p peerEntry, l *link) error {
+	changes, err := v.replica.Preview(ctx, l.client.Volume(remote.name))
+	if err != nil {
+		return peerError(p, v.name, err)
+	}
+	for _, change := range changes {
+		c.Printf("%s %s\n", change.What, ctlfs.Quote(v.name+"/"+change.Path))
+	}
+	return nil
 }
 
 func pairs(r ctlfs.Record) []string {

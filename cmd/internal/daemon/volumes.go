@@ -31,6 +31,8 @@ type openVolume struct {
 	replica  *replica.Replica // what pulls into it
 	fetching chan struct{}    // capacity 1: held by the one who fetches its content
 	feeds    feeds
+	keeper   keeper
+	reads    readTroubles
 
 	ctx    context.Context // ends when the volume closes
 	cancel context.CancelFunc
@@ -64,6 +66,7 @@ func (v *openVolume) close() error {
 	v.mu.Unlock()
 	v.cancel()
 	v.feeds.close()
+	v.keeper.running.Wait()
 	v.users.Wait()
 	if v.vol == nil {
 		return nil
@@ -214,6 +217,9 @@ func (d *Daemon) openVolume(e volumeEntry) *openVolume {
 	}
 	v.failed = err
 	v.replica = &replica.Replica{Volume: v.vol, Chunks: d.store.Chunks()}
+	if v.vol != nil {
+		v.keeper.start(d, v)
+	}
 	return v
 }
 
@@ -227,7 +233,7 @@ func (d *Daemon) volumeOptions(name string, key store.SharingKey) vol.Options {
 }
 
 func (d *Daemon) volumeCreate(_ context.Context, c *ctlfs.Call) error {
-	return d.makeVolume(volumeEntry{c.Arg("name"), volumeRecord{ID: vol.NewID(), Sharing: sharingOf(c)}})
+	return d.makeVolume(volumeEntry{c.Arg("name"), volumeRecord{ID: vol.NewID(), Sharing: sharingOf(c), Keep: keepOf(c.Arg("keep"))}})
 }
 
 // sharingOf is the sharing key that a command names.
@@ -243,7 +249,7 @@ func (d *Daemon) volumeConnect(ctx context.Context, c *ctlfs.Call) error {
 	if name == "" {
 		name = remote
 	}
-	e := volumeEntry{name, volumeRecord{Sharing: sharingOf(c), OriginName: remote}}
+	e := volumeEntry{name, volumeRecord{Sharing: sharingOf(c), OriginName: remote, Keep: keepOf(c.Arg("keep"))}}
 	if err := d.volumeMakeable(e); err != nil {
 		return err
 	}
