@@ -82,6 +82,9 @@ func (s *Sealer) appendPayload(dst []byte, t ChunkType, plain []byte) []byte {
 	base := len(dst)
 	dst = append(dst, payloadVersion, byte(t), 0, 0)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(plain)))
+	if t == ChunkExtents { // nearly all of it is pointers
+		return append(dst, plain...)
+	}
 	dst, codec := s.codec.append(dst, plain)
 	dst[base+2] = codec
 	return dst

@@ -2,6 +2,7 @@ package vol
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -71,6 +72,29 @@ func BenchmarkFsync(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// BenchmarkRewriteFsync writes 4 KiB somewhere in a large file and waits for
+// them to be durable.
+func BenchmarkRewriteFsync(b *testing.B) {
+	v := newDisk(b).open()
+	f := must[*Node](b)(v.Root().Create(ctx, "f", New{Kind: merge.KindFile}))
+	h := must[*Handle](b)(f.Open(ctx, true))
+	const size = 64 << 20
+	for off := int64(0); off < size; off += 1 << 20 {
+		must[int](b)(h.WriteAt(ctx, randomBytes(uint64(off), 1<<20), off))
+	}
+	ok(b, h.Sync(ctx))
+	data := randomBytes(1, 4096)
+	r := rand.New(rand.NewPCG(1, 2))
+	for b.Loop() {
+		if _, err := h.WriteAt(ctx, data, r.Int64N(size/4096)*4096); err != nil {
+			b.Fatal(err)
+		}
+		if err := h.Sync(ctx); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
