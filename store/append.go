@@ -68,14 +68,14 @@ func (c *Chunks) append(ctx context.Context, r record, sealed []byte) error {
 }
 
 // appendTo writes a record, complete but for its place, at the end of a
-// segment that nobody else appends to. Buf is room to build it in, returned
+// segment that nobody else appends to. Buf is room for its header, returned
 // for the next.
 func (c *Chunks) appendTo(seg *segment, buf []byte, r record, sealed []byte) ([]byte, error) {
 	c.mu.RLock()
 	r.segment, r.offset, r.durable = seg.number, uint32(seg.size), uint32(seg.durable)
 	c.mu.RUnlock()
-	buf = appendRecord(buf[:0], r, sealed)
-	if err := seg.write(buf, int64(r.offset)); err != nil {
+	buf = r.append(buf[:0])
+	if err := seg.write(int64(r.offset), buf, sealed, recordPadding[:r.padding()]); err != nil {
 		return buf, err
 	}
 	c.mu.Lock()
@@ -105,7 +105,7 @@ func (c *Chunks) mark() error {
 	if skip {
 		return nil
 	}
-	if err := seg.write(r.append(nil), int64(r.offset)); err != nil {
+	if err := seg.write(int64(r.offset), r.append(nil)); err != nil {
 		return err
 	}
 	return seg.flush()
@@ -114,15 +114,15 @@ func (c *Chunks) mark() error {
 // errNotCut says that a failed write may have left something at the end.
 var errNotCut = errors.New("segment could not be cut back")
 
-// write writes b at off, the end of the segment, which is left as it was if
-// that fails.
-func (s *segment) write(b []byte, off int64) error {
+// write writes the parts at off, the end of the segment, which is left as it
+// was if that fails.
+func (s *segment) write(off int64, parts ...[]byte) error {
 	f, err := s.handle.acquire()
 	if err != nil {
 		return err
 	}
 	defer s.handle.release()
-	if _, err = f.WriteAt(b, off); err == nil {
+	if err = f.WritePartsAt(parts, off); err == nil {
 		return nil
 	}
 	if cut := f.Truncate(off); cut != nil {

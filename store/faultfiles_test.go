@@ -1,6 +1,10 @@
 package store
 
-import "bazil/store/faultfs"
+import (
+	"slices"
+
+	"bazil/store/faultfs"
+)
 
 // faultFiles is a disk that crashes and fails as the chunk store's files.
 type faultFiles struct{ *faultfs.Disk }
@@ -19,5 +23,12 @@ func (fs faultFiles) opened(f *faultfs.File, err error) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	return faultFile{f}, nil
+}
+
+type faultFile struct{ *faultfs.File }
+
+func (f faultFile) WritePartsAt(parts [][]byte, off int64) error {
+	_, err := f.WriteAt(slices.Concat(parts...), off)
+	return err
 }

@@ -31,6 +31,8 @@ type files interface {
 type file interface {
 	io.ReaderAt
 	io.WriterAt
+	// WritePartsAt writes the parts one behind the other, as WriteAt would.
+	WritePartsAt(parts [][]byte, off int64) error
 	io.Closer
 	Truncate(size int64) error
 	Sync() error
@@ -77,6 +79,36 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return fi.Size(), nil
+}
+
+// WritePartsAt saves the copy that one slice of all would take.
+func (f osFile) WritePartsAt(parts [][]byte, off int64) error {
+	for len(parts) > 0 {
+		n, err := unix.Pwritev(int(f.Fd()), parts, off)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return &os.PathError{Op: "write", Path: f.Name(), Err: err}
+		}
+		off += int64(n)
+		if parts = dropBytes(parts, n); n == 0 && len(parts) > 0 {
+			return &os.PathError{Op: "write", Path: f.Name(), Err: io.ErrShortWrite}
+		}
+	}
+	return nil
+}
+
+// dropBytes takes the first n bytes off the parts, and those that are empty.
+func dropBytes(parts [][]byte, n int) [][]byte {
+	for len(parts) > 0 && n >= len(parts[0]) {
+		n -= len(parts[0])
+		parts = parts[1:]
+	}
+	if n > 0 {
+		parts = append([][]byte{parts[0][n:]}, parts[1:]...)
+	}
+	return parts
 }
 
 // Sync flushes the data and what of the metadata is needed to read it.

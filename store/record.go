@@ -133,13 +133,8 @@ func parseRecord(b []byte, segment uint32, offset int64) (record, error) {
 	return r, nil
 }
 
-// appendRecord appends a whole record, header, sealed bytes and padding.
-func appendRecord(b []byte, r record, sealed []byte) []byte {
-	base := len(b)
-	b = r.append(b)
-	b = append(b, sealed...)
-	for (len(b)-base)%recordAlign != 0 {
-		b = append(b, 0)
-	}
-	return b
-}
+// recordPadding is what may stand behind the sealed bytes.
+var recordPadding [recordAlign]byte
+
+// padding is how many bytes of it do.
+func (r record) padding() int64 { return r.size() - recordHeaderSize - int64(r.length) }

@@ -18,11 +18,16 @@ import (
 // testStore opens a data directory of its own.
 func testStore(tb testing.TB) (*store.Chunks, *store.Sealer) {
 	tb.Helper()
+	return testStoreWith(tb, store.Options{})
+}
+
+func testStoreWith(tb testing.TB, o store.Options) (*store.Chunks, *store.Sealer) {
+	tb.Helper()
 	dir := tb.TempDir() + "/data"
 	if err := store.Create(dir); err != nil {
 		tb.Fatal(err)
 	}
-	s, err := store.Open(dir, store.Options{})
+	s, err := store.Open(dir, o)
 	if err != nil {
 		tb.Fatal(err)
 	}
