@@ -221,29 +221,38 @@ func (v *Volume) flush(ctx context.Context, g *group) error {
 	if len(g.flushes) == 0 {
 		return nil
 	}
+	if len(g.flushes) == 1 { // no goroutine but this one
+		if err := g.flushes[0].run(ctx); err != nil {
+			return err
+		}
+		return v.o.Chunks.Sync(ctx)
+	}
 	eg, ectx := errgroup.WithContext(ctx)
 	eg.SetLimit(2 * runtime.GOMAXPROCS(0))
 	for _, s := range g.flushes {
-		if s.err != nil {
-			continue
-		}
-		eg.Go(func() error {
-			body, err := s.f.c.Flush(ectx)
-			switch {
-			case err == nil:
-				s.body = body
-			case storeWide(err):
-				return err
-			default:
-				s.err = err
-			}
-			return nil
-		})
+		eg.Go(func() error { return s.run(ectx) })
 	}
 	if err := eg.Wait(); err != nil {
 		return err
 	}
 	return v.o.Chunks.Sync(ctx)
+}
+
+// run flushes the file; an error is one that stops the group.
+func (s *flush) run(ctx context.Context) error {
+	if s.err != nil {
+		return nil
+	}
+	body, err := s.f.c.Flush(ctx)
+	switch {
+	case err == nil:
+		s.body = body
+	case storeWide(err):
+		return err
+	default:
+		s.err = err
+	}
+	return nil
 }
 
 // storeWide says whether an error of flushing one file is to be expected with

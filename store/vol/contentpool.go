@@ -88,9 +88,11 @@ func (p *sealPool) next() sealJob {
 }
 
 // sealGroup is a set of jobs of one owner, who waits for them. At most cap of
-// them are in the pool at once, so that what they hold stays bounded.
+// them are in the pool at once, so that what they hold stays bounded. If that
+// is one, the owner does them: the way to another goroutine and back costs as
+// much as sealing a block.
 type sealGroup struct {
-	pool  *sealPool
+	pool  *sealPool // nil: the owner's goroutine
 	slots chan struct{}
 	wg    sync.WaitGroup
 
@@ -99,13 +101,21 @@ type sealGroup struct {
 }
 
 func newSealGroup(p *sealPool, limit int) *sealGroup {
+	if limit == 1 {
+		return &sealGroup{}
+	}
 	return &sealGroup{pool: p, slots: make(chan struct{}, limit)}
 }
 
-// run hands a job to the pool once there is a slot for it. It gives up with
-// the error of ctx, or that of a job that failed before.
+// run hands a job to the pool once there is a slot for it, or does it. It
+// gives up with the error of ctx, or that of a job that failed before.
 func (g *sealGroup) run(ctx context.Context, job func(ctx context.Context, buf []byte) ([]byte, error)) error {
 	if err := g.failed(); err != nil {
+		return err
+	}
+	if g.pool == nil {
+		_, err := job(ctx, nil)
+		g.fail(err)
 		return err
 	}
 	select {

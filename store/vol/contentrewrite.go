@@ -31,7 +31,7 @@ func (c *content) sealBlocks(ctx context.Context, f *dirtyLayer, base *stored) e
 			return err
 		}
 	}
-	g := newSealGroup(c.env.pool, 2*runtime.GOMAXPROCS(0))
+	g := newSealGroup(c.env.pool, min(len(f.blocks), 2*runtime.GOMAXPROCS(0)))
 	err := c.sealEachBlock(ctx, f, base, g)
 	if werr := g.wait(); err == nil {
 		err = werr
