@@ -1,8 +1,10 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -24,8 +26,13 @@ import (
 //
 // A page that was changed on disk makes Bolt panic, or read outside the file.
 // Both become ErrDamaged here.
+//
+// One of the two meta pages that does not verify is no crash's doing, as a
+// sector is written whole or not at all. If it was the newer one, the file has
+// gone back by a transaction: Lost says so.
 type Bolt struct {
 	db      *bolt.DB
+	lost    error
 	durable atomic.Int64 // the last transaction that is certainly on disk
 
 	// writing is held during Update, as is Bolt's own lock. It guards the rest.
@@ -43,11 +50,19 @@ func OpenBolt(path string, o *bolt.Options) (b *Bolt, err error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	b = &Bolt{db: db}
-	if err := b.settle(); err != nil {
+	b.lost, err = checkMetas(path, db.Info().PageSize)
+	if err == nil {
+		err = b.settle()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
 	}
 	return b, nil
 }
+
+// Lost is not nil if a meta page was damaged when the file was opened, so that
+// its last transaction may be gone.
+func (b *Bolt) Lost() error { return b.lost }
 
 // GrowBy sets the least by which the file grows, in bytes. It is to be called
 // before the first Update.
@@ -149,6 +164,28 @@ func (b *Bolt) settle() error {
 		b.durable.Store(int64(tx.ID()))
 		return nil
 	})
+}
+
+// checkMetas says which of the two meta pages does not verify, which stands in
+// bytes 16 to 71 of its page with their FNV-1a sum behind it.
+func checkMetas(path string, pageSize int) (bad, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for n := range 2 {
+		var b [80]byte
+		if err := readFull(f, b[:], int64(n*pageSize)); err != nil {
+			return nil, err
+		}
+		h := fnv.New64a()
+		h.Write(b[16:72])
+		if h.Sum64() != binary.NativeEndian.Uint64(b[72:]) {
+			bad = fmt.Errorf("%s: %w: meta page %d: the last transaction may be lost", path, ErrDamaged, n)
+		}
+	}
+	return bad, nil
 }
 
 // errPanic marks an error that was a panic.

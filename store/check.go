@@ -128,7 +128,16 @@ func (k *checker) config() {
 		return
 	}
 	defer db.Close()
-	err = db.View(func(tx *bolt.Tx) error {
+	if bad, err := checkMetas(path, db.Info().PageSize); err != nil || bad != nil {
+		k.fault(path, -1, errors.Join(bad, err))
+	}
+	err = (&Bolt{db: db}).View(func(tx *bolt.Tx) error {
+		if tx.Bucket(metaBucket) == nil || tx.Bucket(tablesBucket) == nil || tx.Bucket(sharingBucket) == nil {
+			return fmt.Errorf("%w: a bucket is missing", ErrDamaged)
+		}
+		if err := checkConfigSum(tx); err != nil {
+			return err // checking the structure might panic
+		}
 		for err := range tx.Check() {
 			k.fault(path, -1, fmt.Errorf("%w: %w", ErrDamaged, err))
 		}

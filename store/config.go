@@ -1,11 +1,14 @@
 package store
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
+	"github.com/zeebo/blake3"
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
@@ -16,6 +19,7 @@ var (
 	tablesBucket  = []byte("tables")  // one bucket in it for each table
 	sharingBucket = []byte("sharing") // name to wrapped sharing key
 	versionKey    = []byte("version")
+	sumKey        = []byte("sum")
 )
 
 const configVersion = "1"
@@ -73,7 +77,11 @@ func initConfig(tx *bolt.Tx) error {
 			return err
 		}
 	}
-	return tx.Bucket(metaBucket).Put(versionKey, []byte(configVersion))
+	meta := tx.Bucket(metaBucket)
+	if err := checkConfigSum(tx); err != nil {
+		return err
+	}
+	return errors.Join(meta.Put(sumKey, sumConfig(tx)), meta.Put(versionKey, []byte(configVersion)))
 }
 
 func (c *Config) close() error { return c.db.Close() }
@@ -87,7 +95,62 @@ func (c *Config) View(fn func(*Tx) error) error {
 // if fn returns an error, which Update then returns. Updates come one after
 // the other; never call one while holding a mutex.
 func (c *Config) Update(fn func(*Tx) error) error {
-	return configError(c.db.Update(func(tx *bolt.Tx) error { return fn(&Tx{c, tx}) }))
+	return configError(c.update(func(tx *bolt.Tx) error { return fn(&Tx{c, tx}) }))
+}
+
+// update is Update for all buckets.
+func (c *Config) update(fn func(*bolt.Tx) error) error {
+	return c.db.Update(func(tx *bolt.Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return tx.Bucket(metaBucket).Put(sumKey, sumConfig(tx))
+	})
+}
+
+// sumConfig is a BLAKE3 hash of all keys and values but those of the meta
+// bucket: each key, "=" and the value, with their lengths as 8 bytes before
+// them; of a bucket in a bucket its key, "{", what it holds, and "}".
+func sumConfig(tx *bolt.Tx) []byte {
+	h := blake3.New()
+	part := func(b []byte) {
+		var n [8]byte
+		binary.LittleEndian.PutUint64(n[:], uint64(len(b)))
+		h.Write(n[:])
+		h.Write(b)
+	}
+	var bucket func(b *bolt.Bucket)
+	bucket = func(b *bolt.Bucket) {
+		for c, k, v := first(b); k != nil; k, v = c.Next() {
+			part(k)
+			if v != nil {
+				h.WriteString("=")
+				part(v)
+				continue
+			}
+			h.WriteString("{")
+			bucket(b.Bucket(k))
+			h.WriteString("}")
+		}
+	}
+	bucket(tx.Bucket(tablesBucket))
+	bucket(tx.Bucket(sharingBucket))
+	return h.Sum(nil)
+}
+
+// checkConfigSum compares the configuration with its checksum, which one that
+// an earlier version made has not.
+func checkConfigSum(tx *bolt.Tx) error {
+	if was := tx.Bucket(metaBucket).Get(sumKey); was != nil && !bytes.Equal(was, sumConfig(tx)) {
+		return fmt.Errorf("configuration: %w: it does not match its checksum", ErrDamaged)
+	}
+	return nil
+}
+
+func first(b *bolt.Bucket) (c *bolt.Cursor, k, v []byte) {
+	c = b.Cursor()
+	k, v = c.First()
+	return c, k, v
 }
 
 func configError(err error) error {

@@ -26,7 +26,8 @@
 //	lock        locked with flock(2) by who has the directory open
 //	key         the device's secrets, see below
 //	pubkey      the device's curve25519 public key: 64 hex digits, a newline
-//	config.db   Bolt: bucket "meta" (key "version": "1"), "tables" (a bucket for
+//	config.db   Bolt: bucket "meta" (key "version": "1"; key "sum": a hash of all
+//	            the rest, see sumConfig), "tables" (a bucket for
 //	            each table of Config: string key to deterministic CBOR, RFC 8949
 //	            section 4.2), "sharing" (name to wrapped sharing key)
 //	chunks/     NNNNNNNN.seg, segments, and reserve, see below

@@ -36,7 +36,7 @@ func (s *Store) SharingKey(name string) (SharingKey, error) {
 func (s *Store) AddSharingKey(name string, key SharingKey) error {
 	err := checkName(name)
 	if err == nil {
-		err = s.config.db.Update(func(tx *bolt.Tx) error {
+		err = s.config.update(func(tx *bolt.Tx) error {
 			b := tx.Bucket(sharingBucket)
 			if b.Get([]byte(name)) != nil {
 				return ErrExists
@@ -52,7 +52,7 @@ func (s *Store) AddSharingKey(name string, key SharingKey) error {
 // RemoveSharingKey forgets a sharing key, or returns ErrNotFound. What was
 // sealed under it stays, unreadable from here.
 func (s *Store) RemoveSharingKey(name string) error {
-	err := s.config.db.Update(func(tx *bolt.Tx) error {
+	err := s.config.update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(sharingBucket)
 		if b.Get([]byte(name)) == nil {
 			return ErrNotFound

@@ -62,6 +62,9 @@ func (s *Store) openParts(o Options) (err error) {
 	if s.config, err = openConfig(filepath.Join(s.dir, configFile)); err != nil {
 		return err
 	}
+	if err := s.config.db.Lost(); err != nil && o.Log != nil {
+		o.Log.Error("configuration is damaged", "err", err)
+	}
 	s.chunks, err = openChunks(osFiles{}, s.dir, o)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -367,4 +368,78 @@ func checkConfig(t *testing.T, c *Config, want configValue) {
 	if err := c.Update(func(tx *Tx) error { return tx.Put("peers", "", 1) }); err == nil {
 		t.Error("empty key accepted")
 	}
+}
+
+// TestConfigFlips flips bits of the configuration: it is refused, or whole, or
+// has gone back by a transaction and says so.
+func TestConfigFlips(t *testing.T) {
+	path := filepath.Join(t.TempDir(), configFile)
+	c, err := openConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 {
+		err := c.Update(func(tx *Tx) error {
+			return tx.Put(fmt.Sprint("table", i%3), fmt.Sprint("key", i), strings.Repeat("value", i))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	found := 0
+	for range 300 {
+		bit := r.IntN(8 * len(whole))
+		if n := len(whole) / 4096; r.IntN(2) == 0 { // where the last transactions wrote
+			bit = 8*4096*(n-1-r.IntN(n/2)) + r.IntN(8*4096)
+		}
+		b := bytes.Clone(whole)
+		b[bit/8] ^= 1 << (bit % 8)
+		if told, why := tryConfig(t, b); why != "" {
+			t.Errorf("bit %d: %s", bit, why)
+		} else if told {
+			found++
+		}
+	}
+	t.Logf("%d flips found", found)
+	if found < 10 {
+		t.Error("hardly any flip was found")
+	}
+}
+
+// tryConfig opens a configuration with these bytes. told says that damage was
+// found, why what was read that is not right.
+func tryConfig(t *testing.T, b []byte) (told bool, why string) {
+	path := filepath.Join(t.TempDir(), configFile)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := openConfig(path)
+	if err != nil {
+		return true, ""
+	}
+	defer c.close()
+	if c.db.Lost() != nil {
+		return true, ""
+	}
+	err = c.View(func(tx *Tx) error {
+		for i := range 60 {
+			var v string
+			if err := tx.Get(fmt.Sprint("table", i%3), fmt.Sprint("key", i), &v); err != nil || v != strings.Repeat("value", i) {
+				return fmt.Errorf("key %d has %.20q, %w", i, v, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		why = err.Error()
+	}
+	return false, why
 }

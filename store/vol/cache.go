@@ -241,8 +241,9 @@ func (v *Volume) inodeByNumber(num uint64) (*inode, error) {
 	}
 	var at []byte
 	err := v.db.View(func(tx *bbolt.Tx) error {
-		at = append(at, tx.Bucket(bucketInodes).Get(numKey(num, ""))...)
-		return nil
+		b, err := getSummed(tx.Bucket(bucketInodes), numKey(num, ""))
+		at = append(at, b...)
+		return err
 	})
 	if err != nil {
 		return nil, v.damage(err)

@@ -114,7 +114,7 @@ func readView(tx *bbolt.Tx, num uint64) (merge.View, error) {
 		return merge.View{}, syscall.ESTALE
 	}
 	if num == rootDir {
-		s, err := decodeState(tx.Bucket(bucketMeta).Get(keyState))
+		s, err := readState(tx)
 		if err != nil {
 			return merge.View{}, err
 		}

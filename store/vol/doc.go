@@ -101,8 +101,9 @@
 // A volume is one Bolt file. Numbers in keys are 8 bytes, big-endian; DIR is
 // the number of a place, INO that of an inode.
 //
-//	meta       format      4 bytes, big-endian: 2; a volume of version 1, which has
-//	                       no index, becomes one of version 2 when it is opened
+//	meta       format      4 bytes, big-endian: 3; a volume of version 2, which has no
+//	                       checksums, or 1, which has no index either, becomes one of
+//	                       version 3 when it is opened
 //	           volume      16 bytes: the volume's ID
 //	           file        16 bytes: device and inode number of the file itself;
 //	                       where they differ the file is a copy, and takes a new replica ID
@@ -119,9 +120,15 @@
 //	                       names, sorted: list of changes, below; REPLICA and NUMBER are a dot
 //
 // inodes, loose and conflicts follow from names, index from nothing: what it
-// lacks or has lost is covered by Whole of merge.Dir, or told by full listings. Bolt's own checksums and
-// page copies recover the file after a crash; a record that does not decode
-// fails what needs it with EIO, and nothing else.
+// lacks or has lost is covered by Whole of merge.Dir, or told by full listings.
+//
+// Each value but that of format ends with 4 bytes, big-endian: the CRC32C of
+// its key and of the value before them. Bolt's checksums of its two meta pages
+// and its copies of pages recover the file after a crash (see store.Bolt). A
+// record with a wrong checksum, or one that does not decode, fails what needs
+// it with EIO, and nothing else; so does a directory with fewer names or more
+// than its record says. A name that is asked for by itself, in a page of which
+// the structure was changed, may seem to be absent.
 //
 // In values, u is an unsigned varint and s a signed one of encoding/binary,
 // bytes are a u for their number and themselves, a time is an s, the

@@ -176,7 +176,7 @@ func (w *writer) indexNames(rows []indexRow) {
 		names[i] = r.name
 	}
 	key := indexKey(rows[0].dir, rows[0].dot)
-	if b := w.tx.Bucket(bucketIndex).Get(key); b != nil {
+	if b, err := getSummed(w.tx.Bucket(bucketIndex), key); err == nil && b != nil {
 		if stored, err := decodeIndexNames(b); err == nil {
 			names = append(names, stored...)
 			slices.Sort(names)
@@ -216,6 +216,10 @@ func readNews(tx *bbolt.Tx, num uint64, r *dirRecord, known merge.Context) (map[
 			dir, dot, ok := splitIndexKey(k)
 			if !ok || dir != num || dot.Replica != last.Replica {
 				break
+			}
+			b, err := checkSum(k, b)
+			if err != nil {
+				return nil, false
 			}
 			names, err := decodeIndexNames(b)
 			if err != nil {

@@ -147,7 +147,7 @@ func removeAll(tb testing.TB, v *Volume, d *Node) {
 // to one.
 func indexRows(tb testing.TB, v *Volume) (n int) {
 	ok(tb, v.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketIndex).ForEach(func(k, b []byte) error {
+		return eachSummed(tx.Bucket(bucketIndex), func(k, b []byte) error {
 			num, dot, whole := splitIndexKey(k)
 			r := must[*dirRecord](tb)(readDirRecord(tx, num))
 			if !whole || r == nil || !r.Max.Has(dot) {

@@ -36,8 +36,9 @@ var (
 
 // formatVersion is the version of the whole layout.
 const (
-	formatVersion = 2
-	formatPlain   = 1 // had no index; is made one of the present version when it is opened
+	formatVersion = 3
+	formatNoSums  = 2 // had values without checksums; is made one of the present version when it is opened
+	formatPlain   = 1 // had no index either; so is it
 )
 
 // The errors of opening a volume's file that can be told apart.
@@ -103,6 +104,15 @@ func decodeState(b []byte) (state, error) {
 	return s, nil
 }
 
+// readState returns the volume's state.
+func readState(tx *bbolt.Tx) (state, error) {
+	b, err := getSummed(tx.Bucket(bucketMeta), keyState)
+	if err != nil {
+		return state{}, fmt.Errorf("state: %w", err)
+	}
+	return decodeState(b)
+}
+
 // numKey is a key that begins with a number.
 func numKey(n uint64, rest string) []byte {
 	b := make([]byte, 8, 8+len(rest))
@@ -133,11 +143,14 @@ func fileID(path string) ([]byte, error) {
 
 // readDirRecord returns the record of a directory, nil if there is none.
 func readDirRecord(tx *bbolt.Tx, num uint64) (*dirRecord, error) {
-	b := tx.Bucket(bucketDirs).Get(numKey(num, ""))
-	if b == nil {
+	b, err := getSummed(tx.Bucket(bucketDirs), numKey(num, ""))
+	if b == nil && err == nil {
 		return nil, nil
 	}
-	r, err := decodeDirRecord(b)
+	var r *dirRecord
+	if err == nil {
+		r, err = decodeDirRecord(b)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("directory %d: %w: %w", num, ErrDamaged, err)
 	}
@@ -146,11 +159,14 @@ func readDirRecord(tx *bbolt.Tx, num uint64) (*dirRecord, error) {
 
 // readRecord returns the record of a name, nil if there is none.
 func readRecord(tx *bbolt.Tx, dir uint64, name string) (*record, error) {
-	b := tx.Bucket(bucketNames).Get(numKey(dir, name))
-	if b == nil {
+	b, err := getSummed(tx.Bucket(bucketNames), numKey(dir, name))
+	if b == nil && err == nil {
 		return nil, nil
 	}
-	r, err := decodeRecord(b)
+	var r *record
+	if err == nil {
+		r, err = decodeRecord(b)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%q in directory %d: %w: %w", name, dir, ErrDamaged, err)
 	}

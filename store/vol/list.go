@@ -210,13 +210,25 @@ func (e *entry) dirEntry() DirEntry {
 }
 
 // eachName calls fn for all that Bolt has of the names of a directory, sorted.
+// That they are as many as the directory's record says is checked at the end.
 func eachName(tx *bbolt.Tx, dir uint64, fn func(name, value []byte) error) error {
 	prefix := numKey(dir, "")
+	n := uint64(0)
 	c := tx.Bucket(bucketNames).Cursor()
 	for k, value := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, value = c.Next() {
-		if err := fn(k[len(prefix):], value); err != nil {
+		name := k[len(prefix):]
+		value, err := checkSum(k, value)
+		if err != nil {
+			return fmt.Errorf("%q in directory %d: %w", name, dir, err)
+		}
+		if err := fn(name, value); err != nil {
 			return err
 		}
+		n++
 	}
-	return nil
+	r, err := readDirRecord(tx, dir)
+	if err == nil && (r == nil && n > 0 || r != nil && n != r.Records) {
+		err = fmt.Errorf("directory %d: %w: not as many names as its record says", dir, ErrDamaged)
+	}
+	return err
 }

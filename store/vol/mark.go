@@ -25,18 +25,41 @@ func (v *Volume) MarkChunks(ctx context.Context, keep func(store.ID)) error {
 	// What the last group on disk refers to must not be freed for the sake of
 	// one that is seen and may not get there.
 	err := v.db.ViewDurable(func(tx *bbolt.Tx) error {
-		if err := tx.Bucket(bucketNames).ForEach(m.stored); err != nil {
+		if err := m.names(tx); err != nil {
 			return err
 		}
-		if err := tx.Bucket(bucketSnapshots).ForEach(m.snapshot); err != nil {
+		if err := eachSummed(tx.Bucket(bucketSnapshots), m.snapshot); err != nil {
 			return err
 		}
-		return tx.Bucket(bucketTrees).ForEach(m.cachedTree)
+		return eachSummed(tx.Bucket(bucketTrees), m.cachedTree)
 	})
 	if err != nil {
 		return fmt.Errorf("mark chunks: %w", err)
 	}
 	return nil
+}
+
+// names marks what all names in Bolt have. They must be as many as the records
+// of directories say: a page that was changed may hide some.
+func (m *marker) names(tx *bbolt.Tx) error {
+	var names, records uint64
+	err := eachSummed(tx.Bucket(bucketDirs), func(_, value []byte) error {
+		r, err := decodeDirRecord(value)
+		if err == nil {
+			records += r.Records
+		}
+		return err
+	})
+	if err == nil {
+		err = eachSummed(tx.Bucket(bucketNames), func(key, value []byte) error {
+			names++
+			return m.stored(key, value)
+		})
+	}
+	if err == nil && names != records {
+		err = fmt.Errorf("%w: %d names, of which directories know %d", ErrDamaged, names, records)
+	}
+	return err
 }
 
 // storedBody is what the last flush left. Chunks that are no longer pending

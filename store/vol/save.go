@@ -114,7 +114,7 @@ func writeBucket(b *bbolt.Bucket, changes []change) error {
 		if c.value == nil {
 			err = b.Delete(c.key)
 		} else {
-			err = b.Put(c.key, c.value)
+			err = putSummed(b, c.key, c.value)
 		}
 		if err != nil {
 			return err

@@ -58,8 +58,12 @@ type snapBuilder struct {
 
 // dir returns the tree of a directory's place.
 func (b *snapBuilder) dir(num uint64) (snapTree, error) {
-	if old := b.tx.Bucket(bucketTrees).Get(numKey(num, "")); old != nil {
-		t, err := decodeSnapTree(old)
+	old, err := getSummed(b.tx.Bucket(bucketTrees), numKey(num, ""))
+	if old != nil || err != nil {
+		var t snapTree
+		if err == nil {
+			t, err = decodeSnapTree(old)
+		}
 		if err != nil {
 			return t, fmt.Errorf("tree of directory %d: %w: %w", num, ErrDamaged, err)
 		}
@@ -67,7 +71,7 @@ func (b *snapBuilder) dir(num uint64) (snapTree, error) {
 	}
 	var t snapTree
 	w := &snapWriter{b: b}
-	err := eachName(b.tx, num, func(name, value []byte) error {
+	err = eachName(b.tx, num, func(name, value []byte) error {
 		if len(name) == 0 {
 			return b.ctx.Err()
 		}

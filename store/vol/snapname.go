@@ -50,8 +50,10 @@ func (v *Volume) RenameSnapshot(ctx context.Context, name, newName string) error
 	defer unlock(v.snapshotting)
 	return v.db.Update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketSnapshots)
-		record := b.Get([]byte(name))
+		record, err := getSummed(b, []byte(name))
 		switch {
+		case err != nil:
+			return fmt.Errorf("snapshot %s: %w", name, err)
 		case record == nil:
 			return syscall.ENOENT
 		case name == newName:
@@ -59,11 +61,11 @@ func (v *Volume) RenameSnapshot(ctx context.Context, name, newName string) error
 		case b.Get([]byte(newName)) != nil:
 			return syscall.EEXIST
 		}
-		record = append([]byte(nil), record...) // Get only lends it
+		record = append([]byte(nil), record...) // the bucket only lends it
 		if err := b.Delete([]byte(name)); err != nil {
 			return err
 		}
-		return b.Put([]byte(newName), record)
+		return putSummed(b, []byte(newName), record)
 	})
 }
 

@@ -119,7 +119,7 @@ func (v *Volume) saveSnapshot(info *SnapshotInfo, made map[uint64]snapTree) erro
 		if err != nil || info.Name == "" {
 			return err
 		}
-		return tx.Bucket(bucketSnapshots).Put([]byte(info.Name), appendSnapshotInfo(nil, info))
+		return putSummed(tx.Bucket(bucketSnapshots), []byte(info.Name), appendSnapshotInfo(nil, info))
 	})
 }
 
@@ -149,7 +149,10 @@ func decodeSnapshotInfo(name string, b []byte) (SnapshotInfo, error) {
 // snapshotInfo returns the record of a snapshot, or ENOENT.
 func (v *Volume) snapshotInfo(name string) (s SnapshotInfo, err error) {
 	err = v.db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketSnapshots).Get([]byte(name))
+		b, err := getSummed(tx.Bucket(bucketSnapshots), []byte(name))
+		if err != nil {
+			return fmt.Errorf("snapshot %s: %w", name, err)
+		}
 		if b == nil {
 			return syscall.ENOENT
 		}
@@ -162,7 +165,7 @@ func (v *Volume) snapshotInfo(name string) (s SnapshotInfo, err error) {
 // Snapshots returns all snapshots, sorted by name.
 func (v *Volume) Snapshots(ctx context.Context) (out []SnapshotInfo, err error) {
 	err = v.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketSnapshots).ForEach(func(name, b []byte) error {
+		return eachSummed(tx.Bucket(bucketSnapshots), func(name, b []byte) error {
 			s, err := decodeSnapshotInfo(string(name), b)
 			out = append(out, s)
 			return err

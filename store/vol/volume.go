@@ -1,7 +1,6 @@
 package vol
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -129,12 +128,12 @@ func writeNew(tx *bbolt.Tx, id ID, file []byte) error {
 	s, meta := newState(), tx.Bucket(bucketMeta)
 	return errors.Join(
 		meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion)),
-		meta.Put(keyVolume, id[:]),
-		meta.Put(keyFile, file),
-		meta.Put(keyState, appendState(nil, &s)),
-		tx.Bucket(bucketDirs).Put(numKey(rootDir, ""), appendDirRecord(nil, &dirRecord{Records: 1})),
-		tx.Bucket(bucketNames).Put(numKey(rootDir, ""), appendRecord(nil, newRoot())),
-		tx.Bucket(bucketInodes).Put(numKey(rootIno, ""), numKey(rootDir, "")),
+		putSummed(meta, keyVolume, id[:]),
+		putSummed(meta, keyFile, file),
+		putSummed(meta, keyState, appendState(nil, &s)),
+		putSummed(tx.Bucket(bucketDirs), numKey(rootDir, ""), appendDirRecord(nil, &dirRecord{Records: 1})),
+		putSummed(tx.Bucket(bucketNames), numKey(rootDir, ""), appendRecord(nil, newRoot())),
+		putSummed(tx.Bucket(bucketInodes), numKey(rootIno, ""), numKey(rootDir, "")),
 	)
 }
 
@@ -176,6 +175,9 @@ func Open(path string, o Options) (*Volume, error) {
 		now:          newGroup(1),
 	}
 	v.SetFetch(o.Fetch)
+	if err := db.Lost(); err != nil {
+		o.Log.Error("volume's file is damaged", "err", err)
+	}
 	if err := v.load(path); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("open volume %s: %w", path, err)
@@ -227,12 +229,10 @@ func (v *Volume) load(path string) error {
 		if b := meta.Get(keyFormat); len(b) != 4 || binary.BigEndian.Uint32(b) != formatVersion {
 			return fmt.Errorf("%w: version %x", ErrFormat, b)
 		}
-		if len(meta.Get(keyVolume)) != len(v.id) {
-			return fmt.Errorf("%w: no ID", ErrFormat)
+		if err := v.readNames(meta, file, &copied); err != nil {
+			return err
 		}
-		copy(v.id[:], meta.Get(keyVolume))
-		copied = file != nil && string(meta.Get(keyFile)) != string(file)
-		if v.state, err = decodeState(meta.Get(keyState)); err != nil {
+		if v.state, err = readState(tx); err != nil {
 			return err
 		}
 		if root, err = readDirRecord(tx, rootDir); err == nil && root == nil {
@@ -248,21 +248,45 @@ func (v *Volume) load(path string) error {
 	return v.loadRoot(root, copied, file)
 }
 
-// upgrade makes a volume of the version without an index one of the present
-// version.
+// readNames reads the volume's ID, and whether its file is a copy.
+func (v *Volume) readNames(meta *bbolt.Bucket, file []byte, copied *bool) error {
+	id, err := getSummed(meta, keyVolume)
+	if err == nil && len(id) != len(v.id) {
+		err = fmt.Errorf("%w: no ID", ErrFormat)
+	}
+	if err != nil {
+		return err
+	}
+	copy(v.id[:], id)
+	was, err := getSummed(meta, keyFile)
+	*copied = file != nil && string(was) != string(file)
+	return err
+}
+
+// upgrade makes a volume of an earlier version one of the present one, in one
+// transaction.
 func upgrade(db *store.Bolt) error {
-	plain := false
+	old := false
 	err := db.View(func(tx *bbolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		plain = meta != nil && bytes.Equal(meta.Get(keyFormat), binary.BigEndian.AppendUint32(nil, formatPlain))
+		if meta := tx.Bucket(bucketMeta); meta != nil {
+			b := meta.Get(keyFormat)
+			old = len(b) == 4 && (binary.BigEndian.Uint32(b) == formatPlain || binary.BigEndian.Uint32(b) == formatNoSums)
+		}
 		return nil
 	})
-	if err != nil || !plain {
+	if err != nil || !old {
 		return err
 	}
 	return db.Update(func(tx *bbolt.Tx) error {
 		if _, err := tx.CreateBucketIfNotExists(bucketIndex); err != nil {
 			return err
+		}
+		for _, name := range allBuckets {
+			if b := tx.Bucket(name); b != nil {
+				if err := sumAll(b); err != nil {
+					return fmt.Errorf("upgrade: bucket %s: %w", name, err)
+				}
+			}
 		}
 		return tx.Bucket(bucketMeta).Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))
 	})
@@ -274,9 +298,9 @@ func (v *Volume) loadRoot(r *dirRecord, copied bool, file []byte) error {
 		v.state.replica = newReplicaID()
 		err := v.db.Update(func(tx *bbolt.Tx) error {
 			return errors.Join(
-				tx.Bucket(bucketMeta).Put(keyState, appendState(nil, &v.state)),
-				tx.Bucket(bucketMeta).Put(keyFile, file),
-				tx.Bucket(bucketDirs).Put(numKey(rootDir, ""), appendDirRecord(nil, r)),
+				putSummed(tx.Bucket(bucketMeta), keyState, appendState(nil, &v.state)),
+				putSummed(tx.Bucket(bucketMeta), keyFile, file),
+				putSummed(tx.Bucket(bucketDirs), numKey(rootDir, ""), appendDirRecord(nil, r)),
 			)
 		})
 		if err != nil {

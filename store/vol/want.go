@@ -142,7 +142,11 @@ func (v *Volume) rawWants(after uint64, n int) (ws []want, err error) {
 		c := tx.Bucket(bucketWanted).Cursor()
 		for k, b := c.Seek(numKey(after+1, "")); k != nil && len(ws) < n; k, b = c.Next() {
 			seq, _ := splitKey(k)
-			w, err := decodeWant(seq, b)
+			b, err := checkSum(k, b)
+			var w want
+			if err == nil {
+				w, err = decodeWant(seq, b)
+			}
 			if err != nil {
 				return fmt.Errorf("wanted content %d: %w: %w", seq, ErrDamaged, err)
 			}
