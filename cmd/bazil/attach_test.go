@@ -16,7 +16,7 @@ import (
 
 // attach connects to the device's tree over 9P. The connection lasts as long
 // as the test, or the server.
-func (d *device) attach(t *testing.T, aname string) *client.Fid {
+func (d *device) attach(t testing.TB, aname string) *client.Fid {
 	t.Helper()
 	ctx := context.Background()
 	nc, err := export.DialUnix(ctx, filepath.Join(d.dir, socketName))

@@ -23,7 +23,7 @@ type device struct {
 }
 
 // newDevice makes a data directory and starts its server.
-func newDevice(t *testing.T) *device {
+func newDevice(t testing.TB) *device {
 	t.Helper()
 	d := &device{dir: filepath.Join(t.TempDir(), "data")}
 	d.run(t, "create")
@@ -34,7 +34,7 @@ func newDevice(t *testing.T) *device {
 
 // start starts the server, with flags, and returns when it says that it
 // listens.
-func (d *device) start(t *testing.T, flags ...string) {
+func (d *device) start(t testing.TB, flags ...string) {
 	t.Helper()
 	d.log = new(bytes.Buffer)
 	d.server = exec.Command("bazil", append([]string{"-data-dir=" + d.dir, "server", "run"}, flags...)...)
@@ -60,7 +60,7 @@ func (d *device) kill(sig syscall.Signal) error {
 }
 
 // run runs one command for the device and returns what it printed.
-func (d *device) run(t *testing.T, args ...string) string {
+func (d *device) run(t testing.TB, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("bazil", append([]string{"-data-dir=" + d.dir}, args...)...)
 	out, err := cmd.CombinedOutput()
@@ -71,14 +71,14 @@ func (d *device) run(t *testing.T, args ...string) string {
 }
 
 // mount mounts a volume, made for this, at a new folder.
-func (d *device) mount(t *testing.T, volume string, flags ...string) string {
+func (d *device) mount(t testing.TB, volume string, flags ...string) string {
 	t.Helper()
 	d.run(t, "volume", "create", volume)
 	return d.mountAgain(t, volume, flags...)
 }
 
 // mountAgain mounts a volume that is there at a new folder.
-func (d *device) mountAgain(t *testing.T, volume string, flags ...string) string {
+func (d *device) mountAgain(t testing.TB, volume string, flags ...string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), volume)
 	must(t, os.Mkdir(dir, 0o755))
@@ -91,7 +91,7 @@ func (d *device) mountAgain(t *testing.T, volume string, flags ...string) string
 }
 
 // mountType is the type of the filesystem mounted at dir, or above it.
-func mountType(t *testing.T, dir string) string {
+func mountType(t testing.TB, dir string) string {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	must(t, err)
@@ -106,7 +106,7 @@ func mountType(t *testing.T, dir string) string {
 }
 
 // within fails the test when f takes longer than limit.
-func within(t *testing.T, limit time.Duration, what string, f func()) {
+func within(t testing.TB, limit time.Duration, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() { defer close(done); f() }()

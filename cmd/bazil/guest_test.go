@@ -67,7 +67,7 @@ func bootGuest(t *testing.T, run string) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "linux.uml", "mem=2G", "root=/dev/root", "rootfstype=hostfs", "hostfs=/", "rw",
 		"init="+filepath.Join(here, "testdata/guest/init.sh"), "con=null", "con0=fd:0,fd:1", "quiet",
-		"GUEST_BINARY="+binary, "GUEST_DIR="+here, "GUEST_RUN="+run, "GUEST_LIMIT="+(limit-20*time.Second).String(), fmt.Sprint("GUEST_FULL=", *full))
+		"GUEST_BINARY="+binary, "GUEST_DIR="+here, "GUEST_RUN="+run, "GUEST_LIMIT="+(limit-20*time.Second).String(), fmt.Sprint("GUEST_FULL=", *full), "GUEST_GOROOT="+goEnvironment(t, "GOROOT"), "GUEST_GOCACHE="+goEnvironment(t, "GOCACHE"))
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -81,6 +81,14 @@ func bootGuest(t *testing.T, run string) {
 	if !ok {
 		t.Fatal("the guest's tests failed, or it ended before they did")
 	}
+}
+
+// goEnvironment is what go says of itself.
+func goEnvironment(t *testing.T, key string) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", key).Output()
+	must(t, err)
+	return strings.TrimSpace(string(out))
 }
 
 // readConsole logs what the guest says and returns whether all went well.

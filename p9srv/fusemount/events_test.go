@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"bazil/p9srv/client"
 )
@@ -22,15 +20,16 @@ type feed struct {
 	queue []uint64
 	all   bool
 	more  chan struct{}
-	opens int
 
-	settle chan struct{} // who sends to it waits until an empty batch was told ...
-	dealt  chan struct{} // ... and who receives then, until it was dealt with
-	told   bool          // the empty batch was told; only next uses it
+	opened chan struct{} // gets a value when the events are asked for
+	settle chan struct{} // who sends to it wants an empty batch told after the rest ...
+	dealt  chan struct{} // ... and who receives then, waits until it was dealt with
+	owed   bool          // that batch is to be told; only next uses it, and told
+	told   bool          // it was
 }
 
 func newFeed() *feed {
-	return &feed{more: make(chan struct{}, 1), settle: make(chan struct{}), dealt: make(chan struct{})}
+	return &feed{more: make(chan struct{}, 1), opened: make(chan struct{}, 8), settle: make(chan struct{}), dealt: make(chan struct{})}
 }
 
 // settled returns when all that was told before is dealt with.
@@ -40,9 +39,7 @@ func (f *feed) settled() {
 }
 
 func (f *feed) open(context.Context, *client.Conn) (Next, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.opens++
+	f.opened <- struct{}{}
 	return f.next, nil
 }
 
@@ -61,11 +58,14 @@ func (f *feed) next(ctx context.Context) ([]uint64, bool, error) {
 		if all || len(inos) > 0 {
 			return inos, all, nil
 		}
+		if f.owed {
+			f.owed, f.told = false, true
+			return nil, false, nil
+		}
 		select {
 		case <-f.more:
 		case <-f.settle:
-			f.told = true
-			return nil, false, nil
+			f.owed = true
 		case <-ctx.Done():
 			return nil, false, ctx.Err()
 		}
@@ -87,13 +87,6 @@ func (f *feed) add(ino uint64) {
 	f.wake()
 }
 
-// pending says whether there is something that was not told yet.
-func (f *feed) pending() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.all || len(f.queue) > 0
-}
-
 func (f *feed) wake() {
 	select {
 	case f.more <- struct{}{}:
@@ -101,23 +94,13 @@ func (f *feed) wake() {
 	}
 }
 
-// eventually waits until ok, which an event brings about.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for began := time.Now(); !ok(); {
-		if time.Since(began) > 10*time.Second {
-			t.Fatal(what)
-		}
-		time.Sleep(time.Millisecond) // between two looks
-	}
-}
-
 // watched is a mount with events, which are already coming.
 func watched(t *testing.T) (s *served, dir string, f *feed) {
 	t.Helper()
 	s, f = serve(t), newFeed()
-	m, dir := s.mount(t, Options{Events: f.open})
-	eventually(t, "no events", m.bridge.events.live)
+	_, dir = s.mount(t, Options{Events: f.open})
+	<-f.opened
+	f.settled()
 	return s, dir, f
 }
 
@@ -168,14 +151,18 @@ func TestEvents(t *testing.T) {
 	}
 
 	f.changed(t, s.back("d/data"))
-	eventually(t, "the data stays old", func() bool { return readOpen() == "two and mo" })
+	f.settled()
+	if got := readOpen(); got != "two and mo" {
+		t.Errorf("the data stays %q", got)
+	}
 	if got := statOf(t, filepath.Join(d, "data")).Size; got != 12 {
 		t.Errorf("size %d", got)
 	}
 	f.changed(t, s.back("d"))
-	eventually(t, "the removed file stays", func() bool { return !exists("removed") })
-	eventually(t, "the new file does not appear", func() bool { return exists("appears") })
-	eventually(t, "the replaced file stays", func() bool { return read(t, filepath.Join(d, "replaced")) == "r2" })
+	f.settled()
+	if exists("removed") || !exists("appears") || read(t, filepath.Join(d, "replaced")) != "r2" {
+		t.Error("the removed file stays, the new one does not appear, or the replaced one is the old one")
+	}
 }
 
 // TestEventsKeepWorkingDirectory: what did not change stays in place for the
@@ -191,10 +178,10 @@ func TestEventsKeepWorkingDirectory(t *testing.T) {
 		f.all = i%5 == 0
 		f.mu.Unlock()
 		f.wake()
-		eventually(t, "the new file does not appear", func() bool {
-			_, err := os.Lstat(fmt.Sprintf("../%d", i))
-			return err == nil
-		})
+		f.settled()
+		if _, err := os.Lstat(fmt.Sprintf("../%d", i)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if wd, err := os.Getwd(); err != nil || filepath.Base(wd) != "c" {
 		t.Error(wd, err)
@@ -217,15 +204,13 @@ func TestEventsAfterRestart(t *testing.T) {
 	check(t, os.WriteFile(s.back("f"), []byte("newer"), 0o644))
 	check(t, os.Remove(s.back("g")))
 	s.begin(t)
-	eventually(t, "the old data stays", func() bool { return read(t, filepath.Join(dir, "f")) == "newer" })
-	eventually(t, "the removed file stays", func() bool {
-		_, err := os.Stat(filepath.Join(dir, "g"))
-		return err != nil
-	})
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.opens < 2 {
-		t.Error("the events were not asked for again")
+	<-f.opened
+	f.settled()
+	if got := read(t, filepath.Join(dir, "f")); got != "newer" {
+		t.Errorf("the data stays %q", got)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "g")); err == nil {
+		t.Error("the removed file stays")
 	}
 }
 
@@ -267,9 +252,6 @@ func TestSettle(t *testing.T) {
 		}
 		check(t, os.WriteFile(filepath.Join(disk, name), nil, 0o644))
 		f.changed(t, disk)
-		for f.pending() {
-			runtime.Gosched()
-		}
 		f.settled()
 		if _, err := os.Stat(filepath.Join(d, name)); err != nil {
 			t.Fatalf("round %d: %v", i, err)
@@ -309,8 +291,11 @@ func TestManyWriters(t *testing.T) {
 		})
 	}
 	under.Wait()
+	f.settled()
 	for i := range files {
-		eventually(t, name(i)+" stays old", func() bool { return read(t, filepath.Join(dir, name(i))) == last[i].Load() })
+		if got := read(t, filepath.Join(dir, name(i))); got != last[i].Load() {
+			t.Errorf("%s stays %q", name(i), got)
+		}
 	}
 }
 

@@ -150,9 +150,6 @@ const deadlineAfter = 100 * time.Second
 // deadline ends the whole run if the test takes longer than d: by aborting
 // the mount, for threads in it cannot be ended otherwise.
 func deadline(t testing.TB, dir string, d time.Duration) {
-	if *full {
-		d *= 30
-	}
 	timer := time.AfterFunc(d, func() {
 		pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
 		unmount(dir, true)

@@ -1,6 +1,7 @@
 package fusemount
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -102,29 +103,34 @@ func TestServerRestart(t *testing.T) {
 func TestRestartsUnderLoad(t *testing.T) {
 	k := serveApart(t)
 	dir := k.mount(t, Options{})
-	stop := make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
+	did := make(chan struct{}, 1) // work; nobody waits for it to be counted
 	var under sync.WaitGroup
 	for w := range 4 {
 		under.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for i := 0; ctx.Err() == nil; i++ {
 				if err := workOnce(filepath.Join(dir, fmt.Sprintf("w%d-%d", w, i))); err != nil {
 					t.Error(err)
-					return
+					stop()
+				}
+				select {
+				case did <- struct{}{}:
+				default:
 				}
 			}
 		})
 	}
 	for range 8 {
-		time.Sleep(30 * time.Millisecond) // of work between two crashes
+		for range 8 { // between two crashes
+			select {
+			case <-did:
+			case <-ctx.Done():
+			}
+		}
 		k.kill(t)
 		k.begin(t)
 	}
-	close(stop)
+	stop()
 	under.Wait()
 }
 

@@ -19,7 +19,6 @@ import (
 // one more file, "stream", whose reads wait.
 type diskTree struct {
 	dir    string
-	feed   *feed                  // gets an event for every change; nil: none
 	stream *stream                // nil: none
 	gate   *gate                  // nil: none
 	aside  atomic.Pointer[string] // the folder that asideName leads to; nil: none
@@ -94,14 +93,6 @@ func (l diskLink) Readlink(context.Context) (string, error) {
 
 func (n *diskNode) self() *diskNode { return n }
 
-// changed tells of a change of the file, if err is nil.
-func (n *diskNode) changed(err error) error {
-	if err == nil && n.tree.feed != nil {
-		n.tree.feed.add(n.qid.Path)
-	}
-	return err
-}
-
 func (n *diskNode) stat() (p9srv.QID, unix.Stat_t, error) {
 	var st unix.Stat_t
 	err := unix.Fstat(n.fd, &st)
@@ -166,14 +157,14 @@ func (n *diskNode) Open(_ context.Context, flags uint32) (p9srv.File, error) {
 
 func (n *diskNode) file(fd int) p9srv.File {
 	if n.qid.Type == p9srv.QTDir {
-		return &diskDir{diskFile: diskFile{n, fd}}
+		return &diskDir{diskFile: diskFile{fd}}
 	}
-	return &diskFile{n, fd}
+	return &diskFile{fd}
 }
 
 // made gives what was created to the user and walks to it.
 func (n *diskNode) made(ctx context.Context, name string, gid uint32, err error) (p9srv.Node, error) {
-	if n.changed(err) != nil {
+	if err != nil {
 		return nil, err
 	}
 	if err = unix.Fchownat(n.fd, name, int(n.uid), int(gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -192,7 +183,7 @@ func (n *diskNode) Create(ctx context.Context, name string, flags, mode, gid uin
 		unix.Close(fd)
 		return nil, nil, err
 	}
-	return node, &diskFile{node.(*diskNode), fd}, nil
+	return node, &diskFile{fd}, nil
 }
 
 func (n *diskNode) Mkdir(ctx context.Context, name string, mode, gid uint32) (p9srv.Node, error) {
@@ -208,34 +199,19 @@ func (n *diskNode) Mknod(ctx context.Context, name string, mode, major, minor, g
 }
 
 func (n *diskNode) Unlink(_ context.Context, name string, flags uint32) error {
-	old, err := n.Walk(context.Background(), name)
-	if err != nil {
-		return err
-	}
-	defer old.Release()
-	if err = n.changed(unix.Unlinkat(n.fd, name, int(flags))); err == nil {
-		old.(interface{ self() *diskNode }).self().changed(nil)
-	}
-	return err
+	return unix.Unlinkat(n.fd, name, int(flags))
 }
 
 func (n *diskNode) Rename(_ context.Context, name string, to p9srv.Node, newName string) error {
-	dir := to.(*diskNode)
-	if old, err := dir.Walk(context.Background(), newName); err == nil {
-		defer old.Release()
-		defer old.(interface{ self() *diskNode }).self().changed(nil)
-	}
-	return dir.changed(n.changed(unix.Renameat(n.fd, name, dir.fd, newName)))
+	return unix.Renameat(n.fd, name, to.(*diskNode).fd, newName)
 }
 
 func (n *diskNode) Link(_ context.Context, target p9srv.Node, name string) error {
 	old := target.(interface{ self() *diskNode }).self()
-	return old.changed(n.changed(unix.Linkat(unix.AT_FDCWD, old.path(), n.fd, name, unix.AT_SYMLINK_FOLLOW)))
+	return unix.Linkat(unix.AT_FDCWD, old.path(), n.fd, name, unix.AT_SYMLINK_FOLLOW)
 }
 
-func (n *diskNode) SetAttr(_ context.Context, a p9srv.SetAttr) error { return n.changed(n.setAttr(a)) }
-
-func (n *diskNode) setAttr(a p9srv.SetAttr) error {
+func (n *diskNode) SetAttr(_ context.Context, a p9srv.SetAttr) error {
 	if a.Valid&(p9srv.SetUID|p9srv.SetGID) != 0 {
 		uid, gid := -1, -1
 		if a.Valid&p9srv.SetUID != 0 {
@@ -285,7 +261,7 @@ func (n *diskNode) GetXattr(_ context.Context, name string) ([]byte, error) {
 }
 
 func (n *diskNode) SetXattr(_ context.Context, name string, value []byte, flags uint32) error {
-	return n.changed(unix.Setxattr(n.path(), name, value, int(flags)))
+	return unix.Setxattr(n.path(), name, value, int(flags))
 }
 
 func (n *diskNode) ListXattr(context.Context) ([]string, error) {
@@ -298,7 +274,7 @@ func (n *diskNode) ListXattr(context.Context) ([]string, error) {
 }
 
 func (n *diskNode) RemoveXattr(_ context.Context, name string) error {
-	return n.changed(unix.Removexattr(n.path(), name))
+	return unix.Removexattr(n.path(), name)
 }
 
 func (n *diskNode) Statfs(context.Context) (p9srv.Statfs, error) {
@@ -312,8 +288,7 @@ func (n *diskNode) Statfs(context.Context) (p9srv.Statfs, error) {
 
 // diskFile is an open file.
 type diskFile struct {
-	node *diskNode
-	fd   int
+	fd int
 }
 
 func (f *diskFile) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
@@ -330,7 +305,7 @@ func (f *diskFile) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
 
 func (f *diskFile) WriteAt(_ context.Context, p []byte, off int64) (int, error) {
 	n, err := unix.Pwrite(f.fd, p, off)
-	return n, f.node.changed(err)
+	return n, err
 }
 
 func (f *diskFile) Sync(context.Context, bool) error { return unix.Fsync(f.fd) }

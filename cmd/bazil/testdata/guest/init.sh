@@ -1,10 +1,11 @@
 #!/bin/sh
 # The first process of the user-mode Linux guest. Its root is the host's own
 # filesystem; all that the tests write goes to memory.
-export PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin HOME=/mnt TMPDIR=/mnt/tmp
+export PATH=$GUEST_GOROOT/bin:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin HOME=/mnt TMPDIR=/mnt/tmp
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
+ln -s /proc/self/fd /dev/fd
 mount -t tmpfs -o size=1600M mnt /mnt
 mkdir /mnt/tmp
 modules=$(echo /usr/lib/uml/modules/*/kernel)

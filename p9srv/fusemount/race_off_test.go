@@ -1,5 +1,0 @@
-//go:build !race
-
-package fusemount
-
-const withRace = false

@@ -1,6 +1,0 @@
-//go:build race
-
-package fusemount
-
-// withRace: the race detector makes everything ten times slower.
-const withRace = true
