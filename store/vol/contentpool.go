@@ -2,6 +2,7 @@ package vol
 
 import (
 	"context"
+	"runtime"
 	"sync"
 )
 
@@ -69,6 +70,7 @@ func (p *sealPool) work() {
 			return
 		}
 		buf = job(p.ctx, buf)
+		runtime.Gosched() // requests that came meanwhile are short, and somebody waits for them
 	}
 }
 

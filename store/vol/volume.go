@@ -26,6 +26,7 @@ type Options struct {
 	CommitInterval time.Duration // what was changed is durable after it; 5 s if 0
 	DirtyLimit     int64         // bytes of memory for what is not durable yet; 32 MiB if 0
 	CacheEntries   int           // names kept in memory, fewer where their records are large; 65536 if 0
+	Sealers        int           // goroutines that compress and seal; GOMAXPROCS if 0
 	Log            *slog.Logger  // where events go; nowhere if nil
 }
 
@@ -183,6 +184,9 @@ func Open(path string, o Options) (*Volume, error) {
 		return nil, fmt.Errorf("open volume %s: %w", path, err)
 	}
 	v.env = newEnv(o.Chunks, o.Sealer, o.Chunks.NewReader(o.Sealer, fetcher{v}), o.DirtyLimit)
+	if o.Sealers > 0 {
+		v.env.sealers = o.Sealers
+	}
 	v.env.start()
 	v.committer.start(v)
 	return v, nil

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -34,6 +35,7 @@ type Options struct {
 	ReadDeadline time.Duration
 
 	CacheBytes int64 // store.Options.CacheBytes
+	Sealers    int   // vol.Options.Sealers
 }
 
 // Daemon is a server. Its methods that ctlfs and export call may be called by
@@ -55,6 +57,8 @@ type Daemon struct {
 	upkeep    upkeep
 	followers followers
 	exports   *export.Manager
+
+	failedExports sync.Map // by name, why one that is configured could not start
 
 	listener *noiseconn.Listener
 	guests   guests

@@ -128,7 +128,9 @@ func (d *Daemon) exportStatus(context.Context) ([]ctlfs.Record, error) {
 		all, err := listExports(tx)
 		for _, e := range all {
 			if !running[e.name] {
-				records = append(records, ctlfs.Rec("export", e.name, "dial", e.Dial, "state", "failed"))
+				why, _ := d.failedExports.Load(e.name)
+				text, _ := why.(string)
+				records = append(records, ctlfs.Rec("export", e.name, "dial", e.Dial, "state", "failed", "error", text))
 			}
 		}
 		return err
@@ -150,6 +152,7 @@ func (d *Daemon) startExports() error {
 			err = d.exports.Add(spec)
 		}
 		if err != nil {
+			d.failedExports.Store(e.name, err.Error())
 			d.log.Warn("export not started", "export", e.name, "err", err)
 			d.event("export.failed", "export", e.name, "error", err.Error())
 		}
