@@ -26,6 +26,7 @@ type conn struct {
 	sess    atomic.Pointer[session]
 	overdue atomic.Bool  // flushed is not empty; set under mu
 	xattrs  atomic.Int64 // bytes of extended attributes that fids stand for
+	slow    atomic.Int32 // requests that the watchdog found, and that go on; set under mu
 	working atomic.Int32 // requests that run beside the holder, abandoned ones too; set under mu
 
 	mu      sync.Mutex          // guards what follows, all fid tables and the requests' flags

@@ -57,7 +57,9 @@ func read(r *request) error {
 		return r.readStream(o, off, n)
 	case off > math.MaxInt64:
 		return syscall.EINVAL
-	case n > copyLimit && o.lender != nil:
+	}
+	r.mayBeSlow()
+	if n > copyLimit && o.lender != nil {
 		return r.lend(o, int64(off), n)
 	}
 	_, err = r.readFile(o, int64(off), n)
@@ -188,6 +190,7 @@ func write(r *request) error {
 	case off > math.MaxInt64-uint64(len(data)):
 		err = syscall.EFBIG
 	default:
+		r.mayBeSlow()
 		var n int
 		if n, err = o.WriteAt(&r.ctx, data, int64(off)); n > 0 {
 			err = nil

@@ -30,6 +30,7 @@ type request struct {
 
 	// Guarded by c.mu.
 	passed    bool     // runs beside the holder of the baton
+	slow      bool     // the watchdog passed it
 	finished  bool     // its reply stands in the output
 	committed bool     // took effect on the fids: it will be answered
 	abandoned bool     // was answered for by an Rflush, or its session is gone

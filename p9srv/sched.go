@@ -16,6 +16,11 @@ import (
 // request and even with a compare-and-swap when it is done. Whoever passes
 // the baton makes it even before the holder does; the holder then finds that
 // it is not the holder any more.
+//
+// It takes the watchdog a millisecond or two to find a slow request. So that
+// many slow ones do not add up before a request that comes behind them, a
+// Tflush of theirs for example, reads and writes pass the baton themselves
+// while there are any (mayBeSlow).
 
 // hold serves the connection for as long as it has the baton.
 func (c *conn) hold() {
@@ -90,6 +95,9 @@ func (c *conn) retire(r *request) *request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.working.Add(-1)
+	if r.slow {
+		c.slow.Add(-1)
+	}
 	r.sess.working--
 	c.held -= r.size
 	c.freed()
@@ -112,12 +120,20 @@ func (r *request) mayWait() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if turn := c.turn.Load(); !r.passed && turn&1 == 1 {
-		c.pass(turn)
+		c.pass(turn, false)
+	}
+}
+
+// mayBeSlow is called by a handler whose request is one of those that were slow
+// when there were any.
+func (r *request) mayBeSlow() {
+	if r.c.slow.Load() > 0 {
+		r.mayWait()
 	}
 }
 
 // pass gives the baton to a new goroutine, if turn still stands; mu is held.
-func (c *conn) pass(turn uint64) {
+func (c *conn) pass(turn uint64, slow bool) {
 	if c.closed {
 		return
 	}
@@ -128,6 +144,9 @@ func (c *conn) pass(turn uint64) {
 	}
 	r := c.cur
 	r.passed = true
+	if r.slow = slow; slow {
+		c.slow.Add(1)
+	}
 	r.pinned = c.in.swap()
 	r.size += len(r.pinned.b)
 	c.working.Add(1)
@@ -181,7 +200,7 @@ func (c *conn) tick(now time.Time) bool {
 	c.ticked = turn
 	if same && turn&1 == 1 {
 		c.mu.Lock()
-		c.pass(turn)
+		c.pass(turn, true)
 		c.mu.Unlock()
 	}
 	if c.overdue.Load() {

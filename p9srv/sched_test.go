@@ -19,7 +19,7 @@ func TestPassedBeforeItRuns(t *testing.T) {
 	c.cur = r
 	turn := c.turn.Add(1)
 	c.mu.Lock()
-	c.pass(turn)
+	c.pass(turn, true)
 	c.mu.Unlock()
 	if err := c.attempt(r); err == errTagInUse {
 		t.Error(err)
