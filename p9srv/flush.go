@@ -34,7 +34,18 @@ func flush(r *request) error {
 	}
 	old.flushes = append(old.flushes, r.tag)
 	old.ctx.cancel()
+	r.answerLater()
 	return errLater
+}
+
+// answerLater takes a Tflush off the books, of which nothing is left to be
+// done: the other request may answer it before it ends, and the client use its
+// tag again; mu is held.
+func (r *request) answerLater() {
+	r.finished = true
+	if r.c.tags[r.tag] == r {
+		delete(r.c.tags, r.tag)
+	}
 }
 
 // unqueue takes r out of the backlog, if it is there; mu is held.

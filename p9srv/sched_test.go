@@ -32,6 +32,38 @@ func TestPassedBeforeItRuns(t *testing.T) {
 	c.srv.watch.remove(c)
 }
 
+// TestFlushAnsweredBeforeItEnds: when a flushed request ends while its Tflush
+// is still at work, the client has the Rflush and may use the Tflush's tag.
+func TestFlushAnsweredBeforeItEnds(t *testing.T) {
+	ours, theirs := net.Pipe()
+	c := newConn(t.Context(), &Server{}, theirs)
+	c.srv.watch.add(c)
+	read := newRequest(c)
+	read.sess, read.typ, read.tag = c.sess.Load(), Tread, 1
+	c.tags[1] = read
+	r := newRequest(c)
+	r.sess, r.typ, r.tag = c.sess.Load(), Tflush, 2
+	r.in = NewDecoder([]byte{1, 0})
+	c.cur = r
+	turn := c.turn.Add(1)
+	c.mu.Lock()
+	c.pass(turn)
+	c.mu.Unlock()
+	if err := flush(r); err != errLater {
+		t.Fatal(err)
+	}
+	c.finish(read, context.Canceled)
+	again := newRequest(c)
+	again.sess, again.typ, again.tag = c.sess.Load(), Tclunk, 2
+	again.in = NewDecoder(make([]byte, 4))
+	if err := c.attempt(again); err == errTagInUse {
+		t.Error(err)
+	}
+	ours.Close()
+	c.wg.Wait()
+	c.srv.watch.remove(c)
+}
+
 // TestContext holds the context of requests to what context.Context promises.
 func TestContext(t *testing.T) {
 	type key struct{}
