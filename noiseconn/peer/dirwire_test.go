@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -133,7 +134,7 @@ func send(dirs []vol.DirState) (out []vol.DirState, err error) {
 		}
 		reqs = append(reqs, vol.DirRequest{Dir: dirs[i].Dir})
 	}
-	in := &incoming{reqs: reqs, at: -1, got: func(i int, d vol.DirState) error {
+	in := &incoming{reqs: reqs, at: -1, ctx: context.Background(), large: make(chan struct{}, 1), got: func(i int, d vol.DirState) error {
 		if i != len(out) {
 			return fmt.Errorf("directory %d in place of %d", i, len(out))
 		}
@@ -364,7 +365,7 @@ func TestBadAnswersOfPull(t *testing.T) {
 		"names out of turn": {1, [][]byte{head(vol.DirState{Dir: 1}), names("b"), names("a")}},
 		"a chunk":           {1, [][]byte{head(vol.DirState{Dir: 1}), endRecord(beginRecord(nil, kindChunk), 0)}},
 	} {
-		in := &incoming{reqs: slices.Repeat([]vol.DirRequest{{Dir: 1}}, c.reqs), at: -1, got: func(int, vol.DirState) error { return nil }}
+		in := &incoming{reqs: slices.Repeat([]vol.DirRequest{{Dir: 1}}, c.reqs), at: -1, ctx: context.Background(), large: make(chan struct{}, 1), got: func(int, vol.DirState) error { return nil }}
 		var s splitter
 		s.feed(slices.Concat(c.records...))
 		var err error

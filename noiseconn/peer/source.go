@@ -15,6 +15,7 @@ type VolumeSource struct {
 	client  *Client
 	name    string
 	storage *Storage
+	large   chan struct{} // capacity 1: held while a large directory comes in
 
 	mu    sync.Mutex // guards event
 	event eventBody  // the last one
@@ -22,7 +23,7 @@ type VolumeSource struct {
 
 // Volume returns the other device's volume of that name. It asks nothing.
 func (c *Client) Volume(name string) *VolumeSource {
-	return &VolumeSource{client: c, name: name, storage: c.Storage(LocalStorage)}
+	return &VolumeSource{client: c, name: name, storage: c.Storage(LocalStorage), large: make(chan struct{}, 1)}
 }
 
 func (v *VolumeSource) path(file string) []string { return []string{"volumes", v.name, file} }
@@ -116,7 +117,8 @@ func (v *VolumeSource) dirs(ctx context.Context, reqs []vol.DirRequest, got func
 	if err != nil {
 		return err
 	}
-	in := &incoming{reqs: reqs, got: got, at: -1}
+	in := &incoming{reqs: reqs, got: got, at: -1, ctx: ctx, large: v.large}
+	defer in.giveTurn()
 	q := question{path: v.path("pull"), text: text, window: len(reqs) / 32}
 	if err := v.client.control.ask(ctx, q, in.record); err != nil {
 		return err
@@ -124,8 +126,14 @@ func (v *VolumeSource) dirs(ctx context.Context, reqs []vol.DirRequest, got func
 	return in.end()
 }
 
-// maxDirBytes is how long the records of one directory may be together.
-const maxDirBytes = 1 << 28
+// Bounds of the memory that directories on their way take, as their records'
+// bytes and nameBytes for each name. One that is larger than fewBytes waits
+// for its turn: only one of them comes in at a time.
+const (
+	maxDirBytes = 384 << 20
+	fewBytes    = 8 << 20
+	nameBytes   = 256
+)
 
 // incoming puts the directories of an answer together.
 type incoming struct {
@@ -133,7 +141,11 @@ type incoming struct {
 	got  func(i int, d vol.DirState) error
 	at   int // place in reqs of the one that is coming; -1: none yet
 	dir  vol.DirState
-	size int // of its records
+	size int // of its records and names
+
+	ctx   context.Context
+	large chan struct{} // the source's
+	turn  bool          // it holds a token of large
 }
 
 func (in *incoming) record(k kind, body []byte) error {
@@ -165,19 +177,46 @@ func (in *incoming) head(body []byte) error {
 }
 
 func (in *incoming) names(body []byte) error {
-	in.size += len(body)
+	before := len(in.dir.Entries)
+	if in.size += len(body); in.size > fewBytes {
+		if err := in.takeTurn(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case in.at < 0:
 		return lied(errors.New("names without a directory"))
 	case in.dir.Same:
 		return lied(errors.New("names of a directory that is to be skipped"))
 	case in.size > maxDirBytes:
-		return lied(fmt.Errorf("directory %d is longer than %d bytes", in.dir.Dir, maxDirBytes))
+		return lied(fmt.Errorf("directory %d takes more than %d bytes", in.dir.Dir, maxDirBytes))
 	}
 	if err := parseNames(body, &in.dir); err != nil {
 		return lied(fmt.Errorf("directory %d: %w", in.dir.Dir, err))
 	}
+	in.size += nameBytes * (len(in.dir.Entries) - before)
 	return nil
+}
+
+// takeTurn waits until no other large directory is on its way.
+func (in *incoming) takeTurn() error {
+	if in.turn {
+		return nil
+	}
+	select {
+	case in.large <- struct{}{}:
+		in.turn = true
+		return nil
+	case <-in.ctx.Done():
+		return in.ctx.Err()
+	}
+}
+
+func (in *incoming) giveTurn() {
+	if in.turn {
+		in.turn = false
+		<-in.large
+	}
 }
 
 // deliver hands on the directory that is complete.
@@ -185,6 +224,7 @@ func (in *incoming) deliver() error {
 	if in.at < 0 {
 		return nil
 	}
+	defer in.giveTurn()
 	d := in.dir
 	in.dir = vol.DirState{}
 	return in.got(in.at, d)

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -279,24 +282,58 @@ func TestLyingStorage(t *testing.T) {
 	}
 }
 
+// Directories without end, several at once, end with an error, and before that
+// take no more memory than they may, and as much again for what is garbage.
+func TestEndlessDirectories(t *testing.T) {
+	c := New(linkTo(t, endlessNames(t, 4000)).dial, Options{})
+	defer c.Close()
+	src := c.Volume("x")
+	most := watchHeap()
+	var lies atomic.Int32
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			err := src.Dirs(t.Context(), []vol.DirRequest{{Dir: 1}}, func(int, vol.DirState) error { return nil })
+			if err == nil {
+				t.Error("no error")
+			}
+			if errors.Is(err, ErrLied) {
+				lies.Add(1) // which ends the connection of all
+			}
+		})
+	}
+	wg.Wait()
+	heap := most()
+	t.Logf("%d MiB of heap at most", heap>>20)
+	if lies.Load() == 0 || heap > 3*maxDirBytes {
+		t.Errorf("%d lies; %d MiB of heap for directories of %d", lies.Load(), heap>>20, maxDirBytes>>20)
+	}
+}
+
+// watchHeap looks at the heap until the function it returns is called, which
+// tells what the most was.
+func watchHeap() (most func() uint64) {
+	stop, ended := make(chan struct{}), make(chan struct{})
+	var top uint64
+	go func() {
+		defer close(ended)
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			top = max(top, m.HeapInuse)
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	return func() uint64 { close(stop); <-ended; return top }
+}
+
 // An answer that never ends costs what is asked for, and not more.
 func TestEndlessAnswers(t *testing.T) {
-	name := mustRecord(t)(appendHead(nil, &vol.DirState{Dir: 1}))
-	l := linkTo(t, func(context.Context, []byte) (producer, error) {
-		n := 0
-		return func(_ context.Context, dst []byte) ([]byte, error) {
-			if n++; n == 1 {
-				return append(dst, name...), nil
-			}
-			names := make([]vol.NamedEntry, 1000)
-			for i := range names {
-				names[i].Name = fmt.Sprintf("%012d", n*len(names)+i)
-			}
-			dst, _, err := appendNames(dst, names)
-			return dst, err
-		}, nil
-	})
-	c := New(l.dial, Options{})
+	c := New(linkTo(t, endlessNames(t, 0)).dial, Options{})
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -307,6 +344,34 @@ func TestEndlessAnswers(t *testing.T) {
 	err = c.Volume("x").client.control.single(soon(t), question{path: []string{"f"}}, kindInfo, func([]byte) error { return nil })
 	if !errors.Is(err, ErrLied) {
 		t.Error(err)
+	}
+}
+
+// endlessNames answers with a directory that has no end, of files of that size.
+func endlessNames(t *testing.T, size int) answers {
+	dot := merge.Dot{Replica: 7, N: 1}
+	file := merge.Entry{Versions: []merge.Version{{
+		Dots: []merge.Dot{dot}, Kind: merge.KindFile, Content: strings.Repeat("x", size), Size: int64(size),
+		MStamp: merge.Stamp{Time: 1, Dot: dot},
+	}}}
+
+	name := mustRecord(t)(appendHead(nil, &vol.DirState{Dir: 1}))
+	return func(context.Context, []byte) (producer, error) {
+		n := 0
+		return func(_ context.Context, dst []byte) ([]byte, error) {
+			if n++; n == 1 {
+				return append(dst, name...), nil
+			}
+			names := make([]vol.NamedEntry, 30)
+			for i := range names {
+				names[i].Name = fmt.Sprintf("%012d", n*len(names)+i)
+				if size > 0 {
+					names[i].Entry = file
+				}
+			}
+			dst, _, err := appendNames(dst, names)
+			return dst, err
+		}, nil
 	}
 }
 
