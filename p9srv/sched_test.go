@@ -47,7 +47,7 @@ func TestFlushAnsweredBeforeItEnds(t *testing.T) {
 	c.cur = r
 	turn := c.turn.Add(1)
 	c.mu.Lock()
-	c.pass(turn)
+	c.pass(turn, true)
 	c.mu.Unlock()
 	if err := flush(r); err != errLater {
 		t.Fatal(err)
