@@ -78,7 +78,7 @@ func (s *Spec) option(word string) (err error) {
 func checkPath(path string) error {
 	for i, name := range strings.Split(path, "/") {
 		if name == "." || name == ".." || name == "" && i == 0 || strings.Contains(name, "\x00") {
-			return fmt.Errorf("volume=%s: want volume=NAME or volume=NAME/DIR, without . and ..", path)
+			return fmt.Errorf("volume=%s: a volume or a directory in one, as volume=NAME/DIR, has no names . and .. in it", path)
 		}
 	}
 	return nil

@@ -248,7 +248,7 @@ func TestDiffCost(t *testing.T) {
 	b := must[SnapshotInfo](t)(v.Snapshot(ctx, "b"))
 	ok(t, v.Close())
 
-	v = d.open()
+	d.open()
 	counted := &countingFetcher{chunks: d.chunks}
 	empty := must[*store.Store](t)(store.Open(newDataDir(t), store.Options{}))
 	defer empty.Close()

@@ -35,7 +35,7 @@ func (d *Daemon) contentStatus(ctx context.Context, v *openVolume, e volumeEntry
 	for _, w := range lacking {
 		size += w.Size
 	}
-	state, problem, again := v.keeper.state()
+	state, again, problem := v.keeper.state()
 	if len(v.fetching) > 0 {
 		state = "fetching"
 	}

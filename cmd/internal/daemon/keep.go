@@ -87,16 +87,16 @@ func (k *keeper) set(busy bool, problem error, again time.Time) {
 }
 
 // state is what the keeper does, and why content is not here.
-func (k *keeper) state() (state string, problem error, again time.Time) {
+func (k *keeper) state() (state string, again time.Time, problem error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
 	case k.busy:
-		return "fetching", k.problem, k.again
+		return "fetching", k.again, k.problem
 	case k.problem != nil:
-		return "waiting", k.problem, k.again
+		return "waiting", k.again, k.problem
 	}
-	return "idle", nil, k.again
+	return "idle", k.again, nil
 }
 
 // keeps says which content of the volume is to be here.
