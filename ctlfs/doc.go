@@ -347,6 +347,32 @@
 // All that takes is the sharing key that it was sealed under and the chunks, which
 // are here, or at the peer that storage= names. Device nodes are left out.
 //
+//	store collect [rate=BYTES] [dry-run] [force]
+//
+// Free the space of chunks that nothing refers to any more.
+// Clients go on reading and writing meanwhile. What was freed before it is
+// interrupted stays freed. rate= bounds the bytes a second (k, M and G may stand
+// behind the number). With dry-run it only tells what would be freed. While a
+// chunk that lists others is damaged nothing is freed, unless with force.
+//
+//	store scrub [rate=BYTES] [restart]
+//
+// Read every chunk, check it, and get good copies of damaged ones from peers.
+// One that was interrupted goes on where it was, or from the start with restart.
+// It fails if damage is left.
+//
+//	store repair
+//
+// Get good copies of the chunks known to be damaged, from peers that have them.
+// Every peer that is storage of a volume is asked. It fails if damage is left.
+// The server does the same by itself when a read meets damage.
+//
+//	store auto on|off
+//
+// Say whether the server collects by itself, once a day, when much can be freed.
+// Much is a gibibyte, or a quarter of all. It is off at first, so that chunks which
+// no volume here knows yet, as those of a backup, are not freed.
+//
 // # EXAMPLES
 //
 // Wait for the next sync to end, and tell how it went:

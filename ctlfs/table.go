@@ -14,7 +14,7 @@ var (
 )
 
 // table is every command there is. It is never changed.
-var table = slices.Concat(mainVerbs, snapshotVerbs)
+var table = slices.Concat(mainVerbs, snapshotVerbs, storeVerbs)
 
 // mainVerbs are the commands that have no file of their own.
 var mainVerbs = []Verb{

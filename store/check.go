@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -35,6 +34,10 @@ type CheckOptions struct {
 	Progress       func(path string)      // called with each file before it is read; may be nil
 	Fault          func(Fault)            // called with each fault as it is found; may be nil
 	Passphrase     func() ([]byte, error) // as in Options
+
+	// More checks what is in the chunks, while nobody else can open the data
+	// directory; may be nil.
+	More func(ctx context.Context, c *Checked) error
 }
 
 // Check reads all of a data directory that no server has open and reports
@@ -57,7 +60,13 @@ type checker struct {
 	handles  handles
 	faults   []Fault
 	segments map[uint32]checkedSegment
+	secrets  secrets
+	locked   error               // why the secrets are not known
+	good     map[uint64]location // of the chunks that verify, by the prefix of their ID; only with More
 }
+
+// location is where a chunk is.
+type location struct{ segment, offset, length uint32 }
 
 // checkedSegment is what a segment was found to hold.
 type checkedSegment struct {
@@ -94,14 +103,21 @@ func (k *checker) run(ctx context.Context) error {
 	if err := checkModes(k.dir); err != nil {
 		k.fault(k.dir, -1, err)
 	}
-	if _, err := readSecrets(k.dir, k.o.Passphrase); err != nil && !errors.Is(err, ErrPassphrase) {
-		k.fault(filepath.Join(k.dir, keyFile), -1, err)
+	k.secrets, k.locked = readSecrets(k.dir, k.o.Passphrase)
+	if errors.Is(k.locked, ErrPassphrase) && k.o.More != nil {
+		return k.locked
+	}
+	if k.locked != nil && !errors.Is(k.locked, ErrPassphrase) {
+		k.fault(filepath.Join(k.dir, keyFile), -1, k.locked)
 	}
 	k.config()
 	if err := k.allSegments(ctx); err != nil {
 		return err
 	}
-	return k.allTables(ctx)
+	if err := k.allTables(ctx); err != nil || k.o.More == nil {
+		return err
+	}
+	return k.more(ctx)
 }
 
 func (k *checker) fault(path string, off int64, err error) {
@@ -118,38 +134,39 @@ func (k *checker) progress(path string) {
 	}
 }
 
-// config has Bolt check its own structure.
+// config checks the configuration's sum, then has Bolt check its structure.
 func (k *checker) config() {
 	path := filepath.Join(k.dir, configFile)
 	k.progress(path)
-	db, err := bolt.Open(path, fileMode, &bolt.Options{ReadOnly: true, PreLoadFreelist: true})
+	fault := func(err error) { k.fault(path, -1, err) }
+	db, err := OpenBoltToRead(path)
 	if err != nil {
-		k.fault(path, -1, err)
+		fault(err)
 		return
 	}
 	defer db.Close()
-	if bad, err := checkMetas(path, db.Info().PageSize); err != nil || bad != nil {
-		k.fault(path, -1, errors.Join(bad, err))
+	if err := db.Lost(); err != nil {
+		fault(err)
 	}
-	err = (&Bolt{db: db}).View(func(tx *bolt.Tx) error {
+	err = db.View(func(tx *bolt.Tx) error {
 		if tx.Bucket(metaBucket) == nil || tx.Bucket(tablesBucket) == nil || tx.Bucket(sharingBucket) == nil {
 			return fmt.Errorf("%w: a bucket is missing", ErrDamaged)
 		}
-		if err := checkConfigSum(tx); err != nil {
-			return err // checking the structure might panic
-		}
-		for err := range tx.Check() {
-			k.fault(path, -1, fmt.Errorf("%w: %w", ErrDamaged, err))
-		}
-		return nil
+		return checkConfigSum(tx)
 	})
+	if err == nil {
+		err = db.CheckStructure(fault)
+	}
 	if err != nil {
-		k.fault(path, -1, err)
+		fault(err)
 	}
 }
 
 func (k *checker) allSegments(ctx context.Context) error {
 	k.segments = map[uint32]checkedSegment{}
+	if k.o.More != nil {
+		k.good = map[uint64]location{}
+	}
 	dir := filepath.Join(k.dir, chunksDir)
 	names, err := k.fs.list(dir)
 	if err != nil {
@@ -196,8 +213,12 @@ func (k *checker) segment(ctx context.Context, n uint32, path string) error {
 	s := checkedSegment{sealed: footer != nil}
 	for _, r := range found.records {
 		s.records = append(s.records, checkedRecord{r.id.prefix(), r.offset, r.length})
-		if err := k.chunk(ctx, f, path, r); err != nil {
+		good, err := k.chunk(ctx, f, path, r)
+		if err != nil {
 			return err
+		}
+		if good && k.good != nil {
+			k.good[r.id.prefix()] = location{n, r.offset, r.length}
 		}
 	}
 	k.segments[n] = s
@@ -244,19 +265,19 @@ func (k *checker) gaps(path string, found *scan, sealed bool) {
 }
 
 // chunk checks a record's bytes against the ID.
-func (k *checker) chunk(ctx context.Context, f file, path string, r record) error {
+func (k *checker) chunk(ctx context.Context, f file, path string, r record) (good bool, err error) {
 	if err := k.pace.wait(ctx, int64(r.length)); err != nil {
-		return err
+		return false, err
 	}
 	sealed := make([]byte, r.length)
-	err := readFull(f, sealed, int64(r.offset)+recordHeaderSize)
+	err = readFull(f, sealed, int64(r.offset)+recordHeaderSize)
 	if err == nil {
 		err = VerifyID(r.id, sealed)
 	}
 	if err != nil {
 		k.fault(path, int64(r.offset), err)
 	}
-	return nil
+	return err == nil, nil
 }
 
 // compare holds a footer against the records.
@@ -323,39 +344,4 @@ func (k *checker) table(path string, n uint32) {
 	if err != nil {
 		k.fault(path, -1, err)
 	}
-}
-
-// Reindex makes the index of a data directory that no server has open anew
-// from its segments. Progress, which may be nil, is told what is being done.
-func Reindex(ctx context.Context, dir string, o Options, progress func(step string)) error {
-	if err := reindex(ctx, dir, o, progress); err != nil {
-		return fmt.Errorf("reindex data directory %s: %w", dir, err)
-	}
-	return nil
-}
-
-func reindex(ctx context.Context, dir string, o Options, progress func(step string)) error {
-	if progress == nil {
-		progress = func(string) {}
-	}
-	if err := checkFormat(dir); err != nil {
-		return err
-	}
-	lock, err := takeLock(dir)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	progress("removing the old index")
-	if err := os.RemoveAll(filepath.Join(dir, indexDir)); err != nil {
-		return err
-	}
-	progress("reading segments")
-	c, err := openChunks(osFiles{}, dir, o)
-	if err != nil {
-		return err
-	}
-	progress("writing the new index")
-	c.sealAll()
-	return errors.Join(c.mergeTables(ctx), c.close())
 }

@@ -31,6 +31,7 @@ type Chunks struct {
 	segmentSize int64
 	handles     *handles
 	log         *slog.Logger
+	onDamage    func(ID) // may be nil
 	cache       *cache
 	holds       holds
 	blocks      sync.Pool // of *[blockSize]byte, for reading tables
@@ -200,6 +201,9 @@ func (c *Chunks) noteDamage(e entry, err error) {
 	c.damaged[e] = true
 	c.mu.Unlock()
 	c.log.Error("chunk is damaged", "chunk", e.id, "segment", e.segment, "offset", e.offset, "err", err)
+	if c.onDamage != nil {
+		c.onDamage(e.id)
+	}
 }
 
 // candidates appends all known copies of a chunk to dst, good or bad.
@@ -275,6 +279,7 @@ func newChunks(fs files, dir string, o Options) *Chunks {
 		segmentSize: o.SegmentSize,
 		handles:     &handles{files: fs, max: maxOpenFiles},
 		log:         o.Log,
+		onDamage:    o.Damaged,
 		toSeal:      make(chan struct{}, 1),
 		writer:      make(chan struct{}, 1),
 		collecting:  make(chan struct{}, 1),

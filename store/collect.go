@@ -163,7 +163,20 @@ func (r *collection) countAll(ctx context.Context) (map[uint32]*sparse, *table, 
 			return nil, t, err
 		}
 	}
+	if r.o.DryRun { // else all were sealed before
+		for _, seg := range r.c.unsealedNow() {
+			for _, e := range r.c.sortedEntries(seg) {
+				r.count(counts, e)
+			}
+		}
+	}
 	return counts, nil, ctx.Err()
+}
+
+func (c *Chunks) unsealedNow() []*segment {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return slices.Clone(c.unsealed)
 }
 
 func (c *Chunks) tablesNow() []*table {

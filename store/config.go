@@ -39,10 +39,11 @@ type Tx struct {
 	tx     *bolt.Tx
 }
 
-func openConfig(path string) (*Config, error) {
+// configModes are how records are encoded and decoded.
+func configModes() (cbor.EncMode, cbor.DecMode, error) {
 	enc, err := cbor.CoreDetEncOptions().EncMode()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	dec, err := cbor.DecOptions{
 		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
@@ -51,15 +52,19 @@ func openConfig(path string) (*Config, error) {
 		MaxArrayElements: 1 << 16,
 		MaxMapPairs:      1 << 16,
 	}.DecMode()
-	if err != nil {
-		return nil, err
-	}
+	return enc, dec, err
+}
+
+func openConfig(path string) (*Config, error) {
 	db, err := OpenBolt(path, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		return nil, err
 	}
-	c := &Config{db: db, enc: enc, dec: dec}
-	if err := db.Update(initConfig); err != nil {
+	c, err := newConfig(db)
+	if err == nil {
+		err = db.Update(initConfig)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
 	}
 	return c, nil

@@ -31,14 +31,18 @@ const DefaultSharingKey = "default"
 // interrupted Create left. A directory that already is a data directory is
 // refused with ErrExists. After a crash at any moment there is either a whole
 // data directory or one that Open refuses and Create makes anew.
-func Create(dir string) error {
-	if err := create(dir); err != nil {
+func Create(dir string) error { return CreateWith(dir, nil) }
+
+// CreateWith is Create with a passphrase that wraps the secrets; none if it is
+// empty.
+func CreateWith(dir string, passphrase []byte) error {
+	if err := create(dir, passphrase); err != nil {
 		return fmt.Errorf("create data directory %s: %w", dir, err)
 	}
 	return nil
 }
 
-func create(dir string) error {
+func create(dir string, passphrase []byte) error {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return err
 	}
@@ -62,7 +66,7 @@ func create(dir string) error {
 	if err := errors.Join(syncDir(dir), removeLeftovers(dir)); err != nil {
 		return err
 	}
-	if err := fillDir(dir); err != nil {
+	if err := fillDir(dir, passphrase); err != nil {
 		return err
 	}
 	return publish(dir)
@@ -99,12 +103,12 @@ func removeLeftovers(dir string) error {
 }
 
 // fillDir makes everything but the format file, durably.
-func fillDir(dir string) error {
+func fillDir(dir string, passphrase []byte) error {
 	secrets, err := newSecrets()
 	if err != nil {
 		return err
 	}
-	if err := writeSecrets(dir, secrets, nil); err != nil {
+	if err := writeSecrets(dir, secrets, passphrase); err != nil {
 		return err
 	}
 	for _, sub := range []string{chunksDir, indexDir} {

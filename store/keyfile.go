@@ -176,13 +176,21 @@ func unwrap(head, spec string, box []byte, ask func() ([]byte, error)) ([]byte, 
 // or nothing: old is the present passphrase, empty for none, and next the new
 // one, empty to wrap them no more. No server may run. ErrPassphrase if old is wrong.
 func SetPassphrase(dir string, old, next []byte) error {
-	if err := setPassphrase(dir, old, next); err != nil {
-		return fmt.Errorf("set passphrase of data directory %s: %w", dir, err)
+	return ChangePassphrase(dir,
+		func() ([]byte, error) { return old, nil },
+		func() ([]byte, error) { return next, nil })
+}
+
+// ChangePassphrase is SetPassphrase that asks: for the old passphrase if there
+// is one, and for the new one when the old one was right.
+func ChangePassphrase(dir string, old, next func() ([]byte, error)) error {
+	if err := changePassphrase(dir, old, next); err != nil {
+		return fmt.Errorf("passphrase of data directory %s: %w", dir, err)
 	}
 	return nil
 }
 
-func setPassphrase(dir string, old, next []byte) error {
+func changePassphrase(dir string, old, next func() ([]byte, error)) error {
 	if err := checkFormat(dir); err != nil {
 		return err
 	}
@@ -191,11 +199,15 @@ func setPassphrase(dir string, old, next []byte) error {
 		return err
 	}
 	defer lock.Close()
-	s, err := readSecrets(dir, func() ([]byte, error) { return old, nil })
+	s, err := readSecrets(dir, old)
 	if err != nil {
 		return err
 	}
-	return writeSecrets(dir, s, next)
+	passphrase, err := next()
+	if err != nil {
+		return err
+	}
+	return writeSecrets(dir, s, passphrase)
 }
 
 // xseal returns nonce ‖ XChaCha20-Poly1305(key, nonce, plain).

@@ -15,6 +15,7 @@ type Options struct {
 	SegmentSize int64                  // bytes from which a segment is sealed; 128 MiB if 0, at most 1 GiB
 	Passphrase  func() ([]byte, error) // asked for the passphrase if the data directory has one
 	Log         *slog.Logger           // gets events such as damage found; nobody if nil
+	Damaged     func(id ID)            // called when a copy of a chunk is found damaged; may be nil
 }
 
 // Store is an open data directory. It is safe for concurrent use.

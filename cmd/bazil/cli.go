@@ -18,25 +18,27 @@ import (
 type CLI struct {
 	Globals
 
-	Create    CreateCmd    `cmd:"" help:"Make the data directory of a new device."`
-	Up        UpCmd        `cmd:"" help:"Do all it takes to have files at DIR: data directory, server, volume, mount."`
-	Server    ServerCmd    `cmd:"" help:"Run the server."`
-	Status    StatusCmd    `cmd:""`
-	Mount     MountCmd     `cmd:"" help:"Mount the whole tree, ctl included."`
-	Unmount   UnmountCmd   `cmd:"" help:"Take a mount away."`
-	Volume    VolumeCmd    `cmd:"" help:"Make, connect, mount and sync volumes."`
-	Sync      SyncCmd      `cmd:""`
-	Conflicts ConflictsCmd `cmd:"" help:"List conflicts, or show how their versions differ."`
-	Resolve   ResolveCmd   `cmd:""`
-	Peer      PeerCmd      `cmd:"" help:"Say who the peers are, where, and what they may see."`
-	Sharing   SharingCmd   `cmd:"" help:"Keep the sharing keys that volumes are sealed under."`
-	Snapshot  SnapshotCmd  `cmd:"" help:"Keep volumes as they were, and bring things back."`
-	Export    ExportCmd    `cmd:"" help:"Serve the tree on more listeners."`
-	Pubkey    PubkeyCmd    `cmd:"" help:"Print this device's public key."`
-	Ctl       CtlCmd       `cmd:"" help:"Write a line to the server's ctl file and print the answer."`
-	Debug     DebugCmd     `cmd:"" help:"Look at the data directory without the server."`
-	Help      HelpCmd      `cmd:"" help:"Tell about a command."`
-	FuseHost  FuseHostCmd  `cmd:"" hidden:"" help:"Hold a FUSE mount."`
+	Create     CreateCmd     `cmd:"" help:"Make the data directory of a new device."`
+	Up         UpCmd         `cmd:"" help:"Do all it takes to have files at DIR: data directory, server, volume, mount."`
+	Server     ServerCmd     `cmd:"" help:"Run the server."`
+	Status     StatusCmd     `cmd:""`
+	Mount      MountCmd      `cmd:"" help:"Mount the whole tree, ctl included."`
+	Unmount    UnmountCmd    `cmd:"" help:"Take a mount away."`
+	Volume     VolumeCmd     `cmd:"" help:"Make, connect, mount and sync volumes."`
+	Sync       SyncCmd       `cmd:""`
+	Conflicts  ConflictsCmd  `cmd:"" help:"List conflicts, or show how their versions differ."`
+	Resolve    ResolveCmd    `cmd:""`
+	Peer       PeerCmd       `cmd:"" help:"Say who the peers are, where, and what they may see."`
+	Sharing    SharingCmd    `cmd:"" help:"Keep the sharing keys that volumes are sealed under."`
+	Snapshot   SnapshotCmd   `cmd:"" help:"Keep volumes as they were, and bring things back."`
+	Store      StoreCmd      `cmd:"" help:"Look after the chunks: free space, check, repair."`
+	Passphrase PassphraseCmd `cmd:"" help:"Wrap the data directory's keys in a passphrase."`
+	Export     ExportCmd     `cmd:"" help:"Serve the tree on more listeners."`
+	Pubkey     PubkeyCmd     `cmd:"" help:"Print this device's public key."`
+	Ctl        CtlCmd        `cmd:"" help:"Write a line to the server's ctl file and print the answer."`
+	Debug      DebugCmd      `cmd:"" help:"Look at the data directory without the server."`
+	Help       HelpCmd       `cmd:"" help:"Tell about a command."`
+	FuseHost   FuseHostCmd   `cmd:"" hidden:"" help:"Hold a FUSE mount."`
 }
 
 // run executes one command line and returns the exit status.

@@ -7,7 +7,10 @@ import (
 )
 
 // CreateCmd makes a data directory.
-type CreateCmd struct{}
+type CreateCmd struct {
+	passphraseFlags
+	Passphrase bool `help:"Wrap the keys in a passphrase, which the server needs whenever it starts."`
+}
 
 // Run works without a server.
 func (c *CreateCmd) Run(g *Globals) error {
@@ -15,7 +18,17 @@ func (c *CreateCmd) Run(g *Globals) error {
 	if err != nil {
 		return err
 	}
-	return store.Create(dir)
+	var passphrase []byte
+	switch {
+	case c.PassphraseFile != "" || c.PassphraseFD >= 0 || c.Passphrase && c.given():
+		passphrase, err = c.ask()
+	case c.Passphrase:
+		passphrase, err = askNew()
+	}
+	if err != nil {
+		return err
+	}
+	return store.CreateWith(dir, passphrase)
 }
 
 // PubkeyCmd prints the device's key, whether a server runs or not.

@@ -8,12 +8,23 @@ import (
 	"bazil/store"
 )
 
+// chunkGetter is where sealed chunks are: a store.Chunks, or a store.Checked.
+type chunkGetter interface {
+	Get(ctx context.Context, id store.ID, dst []byte) ([]byte, error)
+}
+
 // walkChunks calls fn for the ID of each chunk that a body needs, manifests
 // (extent chunks) before what they lead to; some may come more than once.
 // Only this device's chunks are looked at: manifests that are not here, whose
 // chunks are therefore unknown, are returned as missing. A damaged manifest
 // and fn's errors end the walk.
-func walkChunks(ctx context.Context, chunks *store.Chunks, sealer *store.Sealer, body Body, fn func(id store.ID, manifest bool) error) (missing []store.ID, err error) {
+func walkChunks(ctx context.Context, chunks chunkGetter, sealer *store.Sealer, body Body, fn func(id store.ID, manifest bool) error) (missing []store.ID, err error) {
+	return walkSizes(ctx, chunks, sealer, body, func(id store.ID, manifest bool, _ int64) error { return fn(id, manifest) })
+}
+
+// walkSizes is walkChunks with the bytes of content that a chunk has, as far
+// as the body needs them: 0 for a manifest.
+func walkSizes(ctx context.Context, chunks chunkGetter, sealer *store.Sealer, body Body, fn func(id store.ID, manifest bool, content int64) error) (missing []store.ID, err error) {
 	info, err := body.parse()
 	if err != nil {
 		return nil, err
@@ -21,7 +32,7 @@ func walkChunks(ctx context.Context, chunks *store.Chunks, sealer *store.Sealer,
 	w := &chunkWalk{ctx: ctx, chunks: chunks, sealer: sealer, fn: fn}
 	switch info.form {
 	case formChunk:
-		err = fn(info.ptr.ID, false)
+		err = fn(info.ptr.ID, false, info.size)
 	case formExtents:
 		err = w.node(extentRef{count: -1, alloc: info.allocated, ptr: info.ptr}, info.level, 0, true)
 	}
@@ -30,15 +41,15 @@ func walkChunks(ctx context.Context, chunks *store.Chunks, sealer *store.Sealer,
 
 type chunkWalk struct {
 	ctx     context.Context
-	chunks  *store.Chunks
+	chunks  chunkGetter
 	sealer  *store.Sealer
-	fn      func(id store.ID, manifest bool) error
+	fn      func(id store.ID, manifest bool, content int64) error
 	missing []store.ID
 	sealed  []byte // scratch
 }
 
 func (w *chunkWalk) node(r extentRef, level int, lo int64, root bool) error {
-	if err := w.fn(r.ptr.ID, true); err != nil {
+	if err := w.fn(r.ptr.ID, true, 0); err != nil {
 		return err
 	}
 	n, err := w.open(r, level, lo, root)
@@ -50,7 +61,8 @@ func (w *chunkWalk) node(r extentRef, level int, lo int64, root bool) error {
 		return err
 	}
 	for i := range n.extents {
-		if err := w.fn(n.extents[i].ptr.ID, false); err != nil {
+		x := &n.extents[i]
+		if err := w.fn(x.ptr.ID, false, x.at+x.n); err != nil {
 			return err
 		}
 	}

@@ -15,11 +15,26 @@ import (
 // not, open files and wanted content included; some come more than once. An
 // error means that some may be missing.
 func (v *Volume) MarkChunks(ctx context.Context, keep func(store.ID)) error {
-	m := &marker{v: v, ctx: ctx, keep: keep, trees: make(map[treeKey]struct{})}
-	m.memory()
+	_, err := v.MarkContent(ctx, keep, nil)
+	return err
+}
+
+// Marked is what marking found on its way.
+type Marked struct {
+	Inline int64 // bytes of files that stand in their entries
+	// Damaged are the chunks that list others and cannot be read: what only
+	// they lead to is not marked.
+	Damaged []store.ID
+}
+
+// MarkContent is MarkChunks that also calls content, which may be nil, with
+// the bytes of files that each chunk has.
+func (v *Volume) MarkContent(ctx context.Context, keep func(store.ID), content func(id store.ID, bytes int64)) (Marked, error) {
+	m := &marker{ctx: ctx, chunks: v.o.Chunks, sealer: v.o.Sealer, keep: keep, content: content, trees: make(map[treeKey]struct{})}
+	m.memory(v)
 	for _, b := range m.bodies {
 		if err := m.body(b); err != nil {
-			return fmt.Errorf("mark chunks: %w", err)
+			return m.found, fmt.Errorf("mark chunks: %w", err)
 		}
 	}
 	// What the last group on disk refers to must not be freed for the sake of
@@ -34,9 +49,9 @@ func (v *Volume) MarkChunks(ctx context.Context, keep func(store.ID)) error {
 		return eachSummed(tx.Bucket(bucketTrees), m.cachedTree)
 	})
 	if err != nil {
-		return fmt.Errorf("mark chunks: %w", err)
+		return m.found, fmt.Errorf("mark chunks: %w", err)
 	}
-	return nil
+	return m.found, nil
 }
 
 // names marks what all names in Bolt have. They must be as many as the records
@@ -74,17 +89,19 @@ func (c *content) storedBody() Body {
 }
 
 type marker struct {
-	v      *Volume
-	ctx    context.Context
-	keep   func(store.ID)
-	bodies []Body
-	trees  map[treeKey]struct{} // looked at
+	ctx     context.Context
+	chunks  chunkGetter
+	sealer  *store.Sealer
+	keep    func(store.ID)
+	content func(id store.ID, bytes int64) // may be nil
+	bodies  []Body
+	trees   map[treeKey]struct{} // looked at
+	found   Marked
 }
 
 // memory collects what is in memory first: what becomes durable meanwhile is
 // found in Bolt afterwards.
-func (m *marker) memory() {
-	v := m.v
+func (m *marker) memory(v *Volume) {
 	v.mu.Lock()
 	defer v.unlock()
 	for f := range v.files {
@@ -137,6 +154,9 @@ func (m *marker) stored(_, value []byte) error {
 	}
 	m.bodies = m.bodies[:0]
 	m.record(r)
+	if ver := r.version(); ver != nil && ver.Kind == merge.KindFile && !Body(ver.Content).remote() {
+		m.found.Inline += Body(ver.Content).Allocated()
+	}
 	for _, b := range m.bodies {
 		if err := m.body(b); err != nil {
 			return err
@@ -148,12 +168,18 @@ func (m *marker) stored(_, value []byte) error {
 // body keeps the chunks of one body. Chunks that are not here lead to none
 // that need to be kept for it.
 func (m *marker) body(b Body) error {
-	_, err := walkChunks(m.ctx, m.v.o.Chunks, m.v.o.Sealer, b, func(id store.ID, _ bool) error {
+	last := store.ID{}
+	_, err := walkSizes(m.ctx, m.chunks, m.sealer, b, func(id store.ID, _ bool, n int64) error {
+		last = id
 		m.keep(id)
+		if n > 0 && m.content != nil {
+			m.content(id, n)
+		}
 		return m.ctx.Err()
 	})
 	if errors.Is(err, store.ErrDamaged) {
-		return nil // kept itself; what it led to cannot be read through it
+		m.found.Damaged = append(m.found.Damaged, last)
+		return nil
 	}
 	return err
 }

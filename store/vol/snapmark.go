@@ -84,14 +84,18 @@ type treeKey struct {
 
 // open reads a chunk; nil if it is not here or damaged, and leads nowhere.
 func (m *marker) open(p store.Pointer, t store.ChunkType) ([]byte, error) {
-	sealed, err := m.v.o.Chunks.Get(m.ctx, p.ID, nil)
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged) {
+	sealed, err := m.chunks.Get(m.ctx, p.ID, nil)
+	if errors.Is(err, store.ErrDamaged) {
+		m.found.Damaged = append(m.found.Damaged, p.ID)
+		return nil, nil
+	}
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	plain, err := m.v.o.Sealer.Open(nil, p, t, sealed)
+	plain, err := m.sealer.Open(nil, p, t, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("%v chunk %v: %w", t, p.ID, err)
 	}

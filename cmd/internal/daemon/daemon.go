@@ -34,8 +34,9 @@ type Options struct {
 	// half a minute.
 	ReadDeadline time.Duration
 
-	CacheBytes int64 // store.Options.CacheBytes
-	Sealers    int   // vol.Options.Sealers
+	CacheBytes int64                  // store.Options.CacheBytes
+	Sealers    int                    // vol.Options.Sealers
+	Passphrase func() ([]byte, error) // store.Options.Passphrase
 }
 
 // Daemon is a server. Its methods that ctlfs and export call may be called by
@@ -55,6 +56,7 @@ type Daemon struct {
 	syncs   syncs
 
 	upkeep    upkeep
+	tasks     tasks
 	followers followers
 	exports   *export.Manager
 
@@ -72,7 +74,7 @@ func New(o Options) *Daemon {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Daemon{o: o, log: log, turn: make(chan struct{}, 1),
-		upkeep: upkeep{soon: make(chan struct{}, 1)}}
+		upkeep: newUpkeep()}
 }
 
 // Start opens everything. The server runs when it returns; ctx bounds only the
@@ -85,7 +87,7 @@ func (d *Daemon) Start(ctx context.Context) (err error) {
 		}
 	}()
 	d.started = time.Now()
-	if d.store, err = store.Open(d.o.Dir, store.Options{Log: d.log, CacheBytes: d.o.CacheBytes}); err != nil {
+	if d.store, err = store.Open(d.o.Dir, store.Options{Log: d.log, CacheBytes: d.o.CacheBytes, Passphrase: d.o.Passphrase, Damaged: d.foundDamage}); err != nil {
 		return err
 	}
 	d.pacer = startPacer(d.store.Chunks())

@@ -51,6 +51,7 @@ func (d *Daemon) handlers() map[string]ctlfs.Handler {
 		}
 	}
 	maps.Copy(all, d.snapshotHandlers())
+	maps.Copy(all, d.storeHandlers())
 	return all
 }
 

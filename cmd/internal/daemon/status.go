@@ -19,6 +19,7 @@ func (d *Daemon) Status(ctx context.Context) ([]ctlfs.Record, error) {
 	for _, part := range []func(context.Context) ([]ctlfs.Record, error){
 		func(context.Context) ([]ctlfs.Record, error) { return d.sharingStatus() },
 		d.peerStatus, d.volumesStatus, d.exportStatus,
+		func(context.Context) ([]ctlfs.Record, error) { return d.tasks.records(), nil },
 	} {
 		more, err := part(ctx)
 		if err != nil {
@@ -32,12 +33,6 @@ func (d *Daemon) Status(ctx context.Context) ([]ctlfs.Record, error) {
 func (d *Daemon) deviceStatus() ctlfs.Record {
 	return ctlfs.Rec("device", d.PublicKey(), "dir", d.store.Dir(), "listen", d.Addr().String(),
 		"started", stamp(d.started))
-}
-
-func (d *Daemon) storeStatus() ctlfs.Record {
-	s := d.store.Chunks().Stats()
-	return ctlfs.Rec("store", localBackend, "chunks", number(s.Chunks), "bytes", number(s.Bytes),
-		"segments", number(s.Segments), "disk", number(s.Disk))
 }
 
 func number(n int64) string { return strconv.FormatInt(n, 10) }
@@ -87,8 +82,9 @@ func (d *Daemon) volumeRecord(ctx context.Context, e volumeEntry) ctlfs.Record {
 	if err != nil {
 		return append(r, ctlfs.Rec("error", err.Error())...)
 	}
-	return append(r, ctlfs.Rec("files", number(s.Files), "dirs", number(s.Dirs), "bytes", number(s.LogicalBytes),
+	r = append(r, ctlfs.Rec("files", number(s.Files), "dirs", number(s.Dirs), "bytes", number(s.LogicalBytes),
 		"dirty", number(s.DirtyBytes), "conflicts", number(s.Conflicts))...)
+	return append(r, d.usageOf(ctx, v)...)
 }
 
 // volumeObjects is the volumes as ctl shows them.
