@@ -23,6 +23,10 @@ func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 			b.clunk(f)
 			return err
 		}
+		if err = unlinked(ctx, f, in.Flags); err != nil {
+			b.clunk(f)
+			return err
+		}
 		if in.Flags&syscall.O_TRUNC != 0 {
 			b.wrote(n)
 			if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
@@ -32,6 +36,21 @@ func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 		b.answerOpen(s, n, f, in.Flags&openFlags, out)
 		return nil
 	})
+}
+
+// unlinked is an error if a file that was opened for writing has lost its name:
+// the kernel, which has not heard of that yet, then looks the name up again.
+// What would be written to such a file would be lost, though fsync(2) said that
+// it was not.
+func unlinked(ctx context.Context, f *client.Fid, flags uint32) error {
+	if flags&syscall.O_ACCMODE == syscall.O_RDONLY {
+		return nil
+	}
+	a, err := f.Attr(ctx)
+	if err == nil && a.NLink == 0 {
+		err = syscall.ESTALE
+	}
+	return err
 }
 
 // answerOpen makes the handle of a file that was opened.

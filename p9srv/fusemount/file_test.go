@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -363,5 +364,22 @@ func TestReadOnly(t *testing.T) {
 	}
 	if err := os.WriteFile(filepath.Join(dir, "f"), nil, 0o644); !errors.Is(err, syscall.EROFS) {
 		t.Error(err)
+	}
+}
+
+// TestOpenWhatIsGone: a name that went behind the kernel's back is looked up
+// again, lest what is written go to a file that nobody finds.
+func TestOpenWhatIsGone(t *testing.T) {
+	s := serve(t)
+	_, dir := s.mount(t, Options{})
+	name := filepath.Join(dir, "f")
+	check(t, os.WriteFile(name, []byte("x"), 0o644))
+	check(t, os.Remove(s.back("f")))
+	if _, err := os.OpenFile(name, os.O_RDWR, 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("open: %v", err)
+	}
+	check(t, os.WriteFile(name, []byte("new"), 0o644))
+	if got, err := os.ReadFile(s.back("f")); string(got) != "new" || err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }
