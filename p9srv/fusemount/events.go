@@ -360,19 +360,29 @@ func (w *watcher) takeNames(dir *inode, names knownNames) {
 		return
 	}
 	for name, path := range names {
-		w.b.inodes.unname(dir, name, path)
-		(*k).EntryNotify(dir.id, name)
+		if w.b.inodes.unname(dir, name, path) {
+			(*k).EntryNotify(dir.id, name)
+		}
 	}
 }
 
-// unname drops what is known of a name in dir, if it is that file still.
-func (t *table) unname(dir *inode, name string, path uint64) {
+// unname drops what is known of a name in dir, if that is path still, 0 for
+// an absent one. Otherwise the kernel has learned better since: dropping that
+// could take the working directory away from a process in a new directory.
+func (t *table) unname(dir *inode, name string, path uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(dir.absent, name)
-	if n := dir.children[name]; n != nil && n.path == path {
-		t.vacate(n)
+	if path == 0 {
+		_, known := dir.absent[name]
+		delete(dir.absent, name)
+		return known
 	}
+	n := dir.children[name]
+	if n == nil || n.path != path {
+		return false
+	}
+	t.vacate(n)
+	return true
 }
 
 // list calls fn for the entries of a directory.
@@ -414,6 +424,35 @@ func (b *bridge) mayBeAbsent(dir *inode, name string, epoch uint64) bool {
 	}
 	dir.absent[name] = struct{}{}
 	return true
+}
+
+// making notes that a name that the kernel may know as absent is about to be
+// made through this mount: whoever sees it at the server before the kernel
+// has the answer must not take it back. made is to be called with the outcome.
+func (b *bridge) making(dir *inode, name string) (made func(error)) {
+	t := b.inodes
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	epoch := dir.epoch
+	_, absent := dir.absent[name]
+	delete(dir.absent, name)
+	return func(err error) {
+		if absent && err != nil {
+			b.isAbsentStill(dir, name, epoch)
+		}
+	}
+}
+
+// isAbsentStill undoes making: the kernel goes on with what it knew.
+func (b *bridge) isAbsentStill(dir *inode, name string, epoch uint64) {
+	t := b.inodes
+	t.mu.Lock()
+	dir.absent[name] = struct{}{}
+	changed := dir.epoch != epoch
+	t.mu.Unlock()
+	if changed {
+		b.events.compareSoon(dir)
+	}
 }
 
 // entryKeep is how long the kernel may keep that dir has n under its name.

@@ -259,6 +259,38 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// TestEventsKeepNewDirectory: a directory that is just being made, and that
+// the kernel knew as absent, stays in place for who has it open, while its
+// parent is compared all the time.
+func TestEventsKeepNewDirectory(t *testing.T) {
+	s, dir, f := watched(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var under sync.WaitGroup
+	under.Go(func() {
+		for ctx.Err() == nil {
+			f.changed(t, s.disk.dir)
+			f.settled()
+		}
+	})
+	defer under.Wait()
+	defer stop()
+	for i := range 500 {
+		name := filepath.Join(dir, fmt.Sprint("d", i))
+		if _, err := os.Lstat(name); err == nil {
+			t.Fatal(name)
+		}
+		check(t, os.Mkdir(name, 0o755))
+		d, err := os.Open(name)
+		check(t, err)
+		check(t, os.WriteFile(filepath.Join(name, "f"), nil, 0o644))
+		at, err := os.Readlink(fmt.Sprint("/proc/self/fd/", d.Fd()))
+		check(t, errors.Join(err, d.Close()))
+		if at != name {
+			t.Fatalf("the new directory is at %s now", at)
+		}
+	}
+}
+
 // TestManyWriters changes files on both sides, with an event for each change,
 // and compares at the end.
 func TestManyWriters(t *testing.T) {

@@ -82,8 +82,10 @@ func (b *bridge) samePages(n *inode, version uint32) bool {
 // Create is open(2) with O_CREAT of a name that is not there.
 func (b *bridge) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	flags := in.Flags & openFlags
-	return b.inDir(cancel, &in.InHeader, func(ctx context.Context, s *session, dir *inode) error {
+	return b.inDir(cancel, &in.InHeader, func(ctx context.Context, s *session, dir *inode) (err error) {
 		epoch := b.epoch(dir)
+		made := b.making(dir, name)
+		defer func() { made(err) }()
 		f, err := b.clone(ctx, s, dir, in.Uid)
 		if err != nil {
 			return err

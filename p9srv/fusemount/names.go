@@ -69,8 +69,10 @@ func (b *bridge) Forget(id, lookups uint64) { b.inodes.forget(id, lookups) }
 func (b *bridge) makeEntry(cancel <-chan struct{}, in *fuse.InHeader, name string, typ uint32, out *fuse.EntryOut,
 	mk func(ctx context.Context, dir *inode, d *client.Fid) error) fuse.Status {
 	sent := false
-	return b.inDir(cancel, in, func(ctx context.Context, s *session, dir *inode) error {
+	return b.inDir(cancel, in, func(ctx context.Context, s *session, dir *inode) (err error) {
 		epoch := b.epoch(dir)
+		made := b.making(dir, name)
+		defer func() { made(err) }()
 		d, err := b.clone(ctx, s, dir, in.Uid)
 		if err != nil {
 			return err
@@ -162,8 +164,10 @@ func (b *bridge) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out 
 		return fuse.Status(syscall.ESTALE)
 	}
 	sent := false
-	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, s *session, dir *inode, d *client.Fid) error {
+	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, s *session, dir *inode, d *client.Fid) (err error) {
 		epoch := b.epoch(dir)
+		made := b.making(dir, name)
+		defer func() { made(err) }()
 		target, err := b.hold(ctx, s, old)
 		if err != nil {
 			return err
@@ -228,7 +232,9 @@ func (b *bridge) Rename(cancel <-chan struct{}, in *fuse.RenameIn, name, newName
 		return fuse.EINVAL
 	}
 	sent := false
-	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, s *session, dir *inode, d *client.Fid) error {
+	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, s *session, dir *inode, d *client.Fid) (err error) {
+		made := b.making(to, newName)
+		defer func() { made(err) }()
 		t, err := b.hold(ctx, s, to)
 		if err != nil {
 			return err
