@@ -64,7 +64,8 @@
 //
 // # A segment
 //
-// A file that is only appended to, until it has about 128 MiB:
+// A file that is only appended to, until it has about 128 MiB, or a 64th of a
+// small disk:
 //
 //	header (64 bytes)   0 "bazilseg" · 8 version 1, u32 · 12 number of the segment, u32
 //	                    · 16 made at, unix ns, i64 · 24 zeros · 60 CRC32C of bytes 0 to 59, u32
@@ -123,7 +124,7 @@
 //
 // # The reserve
 //
-// chunks/reserve holds a quarter of a segment of zeros once there are eight
+// chunks/reserve holds half a segment of zeros once there are eight
 // segments. A collection on a full disk removes it to have room to copy into,
 // keeps other writers away from that room until it has freed some, and makes it
 // again.

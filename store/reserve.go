@@ -10,11 +10,12 @@ import (
 )
 
 // The reserve is a file of zeros that is given up when the disk is full and a
-// collection needs space to copy into. It is a quarter of a segment and exists
-// once the store is large enough for that not to matter.
+// collection needs space to copy into. It is half a segment, so that one that
+// is half dead can be emptied, and exists once the store is large enough for
+// that not to matter.
 const (
 	reserveFile  = "reserve"
-	reservePart  = 4 // of a segment
+	reservePart  = 2 // of a segment
 	reserveAfter = 8 // segments there must be
 )
 
@@ -59,7 +60,11 @@ func writeZeros(f file, n int64) error {
 // collection gets any of it.
 func (c *Chunks) spendReserve() error {
 	c.spent.Store(true)
-	return c.files.remove(c.reservePath())
+	err := c.files.remove(c.reservePath())
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil // a small store has none
+	}
+	return err
 }
 
 // unspend lets everybody write again: the collection has freed more than the
@@ -79,4 +84,21 @@ func (c *Chunks) checkSpent() error {
 		return errReserved
 	}
 	return nil
+}
+
+// The segments of a small disk are small: a full one is to have more than a
+// few, and the reserve is to be there.
+const (
+	minSegmentSize  = 2 << 20
+	segmentsPerDisk = 64
+)
+
+// segmentSizeOn is the size of segments in a directory if nobody asks for one.
+func segmentSizeOn(dir string) int64 {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return defaultSegmentSize
+	}
+	disk := int64(st.Blocks) * st.Bsize
+	return min(max(disk/segmentsPerDisk, minSegmentSize), defaultSegmentSize)
 }

@@ -1,0 +1,123 @@
+package vol
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"bazil/merge"
+	"bazil/store"
+)
+
+// smallDisk mounts a tmpfs of so many MiB.
+func smallDisk(t *testing.T, mib int) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=700", mib)); err != nil {
+		if os.Getuid() != 0 && os.Getenv("CI") == "" {
+			t.Skip("only root can mount a small disk")
+		}
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
+// TestFullDisk fills a real disk: writers hear ENOSPC, readers go on, nothing
+// is lost, and what is removed and collected makes room again.
+func TestFullDisk(t *testing.T) {
+	for _, segment := range []int64{0, 1 << 20} {
+		t.Run(fmt.Sprint("segments of ", segment), func(t *testing.T) { testFullDisk(t, segment) })
+	}
+}
+
+func testFullDisk(t *testing.T, segment int64) {
+	dir := filepath.Join(smallDisk(t, 32), "data")
+	ok(t, store.Create(dir))
+	s := must[*store.Store](t)(store.Open(dir, store.Options{SegmentSize: segment}))
+	o := lifeOptions(s)
+	o.DirtyLimit = 4 << 20
+	path := filepath.Join(dir, "v.db")
+	ok(t, Create(path, NewID(), o))
+	v := must[*Volume](t)(Open(path, o))
+	want := files{}
+	n := fillDisk(t, v, want)
+	if n < 10 {
+		t.Fatalf("full after %d files", n)
+	}
+	// Full: more is refused, what was durable is read.
+	writeSome(v, "more", string(randomBytes(99, 500_000)))
+	if err := v.Sync(ctx); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("sync on a full disk: %v", err)
+	}
+	for name, c := range want {
+		if readFile(t, v.Root(), name) != c {
+			t.Errorf("%s reads as something else", name)
+		}
+	}
+	// Removing, what could not be written included, and collecting make room.
+	ok(t, v.Root().Unlink(ctx, "more"))
+	ok(t, v.Root().Unlink(ctx, fmt.Sprint(n)))
+	for i := 0; i < n; i += 2 {
+		ok(t, v.Root().Unlink(ctx, fmt.Sprint(i)))
+		delete(want, fmt.Sprint(i))
+	}
+	ok(t, v.Sync(ctx))
+	for range 2 {
+		must[store.CollectProgress](t)(s.Chunks().Collect(ctx, v.MarkChunks, store.CollectOptions{}))
+	}
+	for i := range 5 {
+		name := fmt.Sprint("again", i)
+		want[name] = string(randomBytes(uint64(1000+i), 500_000))
+		ok(t, writeSome(v, name, want[name]))
+		ok(t, v.Sync(ctx))
+	}
+	ok(t, v.Close())
+	ok(t, s.Close())
+	s = must[*store.Store](t)(store.Open(dir, store.Options{SegmentSize: segment}))
+	defer s.Close()
+	v = must[*Volume](t)(Open(path, lifeOptions(s)))
+	defer v.Close()
+	got := must[files](t)(rootFiles(v))
+	if diff := want.differs(got); len(diff) > 0 {
+		t.Errorf("after all %q differ", diff)
+	}
+}
+
+func rootFiles(v *Volume) (files, error) {
+	f := files{}
+	return f, f.readDir(v.Root(), "")
+}
+
+// fillDisk writes files until the disk is full, and notes those that are
+// durable.
+func fillDisk(t *testing.T, v *Volume, want files) (n int) {
+	for ; ; n++ {
+		name, c := fmt.Sprint(n), string(randomBytes(uint64(n), 500_000))
+		err := writeSome(v, name, c)
+		if err == nil {
+			err = v.Sync(ctx)
+		}
+		if errors.Is(err, syscall.ENOSPC) {
+			return n
+		}
+		ok(t, err)
+		want[name] = c
+	}
+}
+
+func writeSome(v *Volume, name, c string) error {
+	n, err := v.Root().Create(ctx, name, New{Kind: merge.KindFile, Mode: 0o644})
+	if err != nil {
+		return err
+	}
+	h, err := n.Open(ctx, true)
+	if err != nil {
+		return err
+	}
+	_, err = h.WriteAt(ctx, []byte(c), 0)
+	return errors.Join(err, h.Close())
+}
