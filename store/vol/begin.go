@@ -14,7 +14,7 @@ var errClosed = fmt.Errorf("volume is closed: %w", syscall.EIO)
 func (v *Volume) begin(ctx context.Context) error {
 	for {
 		v.mu.Lock()
-		if v.closed {
+		if v.closed || v.ended {
 			v.unlock()
 			return errClosed
 		}

@@ -402,3 +402,42 @@ func TestWatch(t *testing.T) {
 		t.Fatal("a number from another time must ask for everything")
 	}
 }
+
+// TestCloseDuringWrites: a write that succeeded before or during Close is
+// there afterwards.
+func TestCloseDuringWrites(t *testing.T) {
+	d := newDisk(t)
+	v := d.open()
+	const writers = 4
+	var wg sync.WaitGroup
+	written := make([]int, writers)
+	begun := make(chan struct{}, writers)
+	for w := range writers {
+		h := openFile(t, v, writeFile(t, v.Root(), fmt.Sprint(w), "").Name(), true)
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				if _, err := h.WriteAt(ctx, []byte{1}, int64(i)); err != nil {
+					if !errors.Is(err, syscall.EIO) {
+						t.Error(err)
+					}
+					return
+				}
+				written[w] = i + 1
+				if i == 100 {
+					begun <- struct{}{}
+				}
+			}
+		})
+	}
+	for range writers {
+		<-begun
+	}
+	ok(t, v.Close())
+	wg.Wait()
+	v = d.open()
+	for w, n := range written {
+		if got := len(readFile(t, v.Root(), fmt.Sprint(w))); got < n {
+			t.Errorf("%d bytes of %d", got, n)
+		}
+	}
+}

@@ -87,7 +87,9 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err e
 		return 0, syscall.EBADF
 	}
 	n, err = h.f.c.WriteAt(ctx, p, off)
-	h.wrote(n > 0)
+	if n > 0 {
+		err = cmpErr(h.wrote(), err)
+	}
 	return n, err
 }
 
@@ -98,7 +100,9 @@ func (h *Handle) Append(ctx context.Context, p []byte) (off int64, n int, err er
 		return 0, 0, syscall.EBADF
 	}
 	off, n, err = h.f.c.Append(ctx, p)
-	h.wrote(n > 0)
+	if n > 0 {
+		err = cmpErr(h.wrote(), err)
+	}
 	return off, n, err
 }
 
@@ -110,17 +114,19 @@ func (h *Handle) Truncate(ctx context.Context, size int64) error {
 	if err := h.f.c.Truncate(ctx, size); err != nil {
 		return err
 	}
-	h.wrote(true)
-	return nil
+	return h.wrote()
 }
 
-func (h *Handle) wrote(changed bool) {
-	if !changed {
-		return
-	}
+// wrote makes what was written a part of the present group, unless the volume
+// makes its last one: then it will not be durable.
+func (h *Handle) wrote() error {
 	h.v.mu.Lock()
 	defer h.v.unlock()
+	if h.v.ended || h.v.closed {
+		return errClosed
+	}
 	h.v.wrote(h.in)
+	return nil
 }
 
 // Sync returns when the file's bytes and attributes, and the names on the way

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,11 +102,24 @@ func Create(path string, id ID, o Options) error {
 		return fmt.Errorf("create volume: %w", err)
 	}
 	f.Close()
-	if err := createAt(path, id); err != nil {
+	err = createAt(path, id)
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
 		os.Remove(path)
 		return fmt.Errorf("create volume %s: %w", path, err)
 	}
 	return nil
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func createAt(path string, id ID) error {

@@ -35,6 +35,7 @@ type Options struct {
 	ReadDeadline time.Duration
 
 	CacheBytes int64                  // store.Options.CacheBytes
+	DirtyBytes int64                  // vol.Options.DirtyLimit
 	Sealers    int                    // vol.Options.Sealers
 	Passphrase func() ([]byte, error) // store.Options.Passphrase
 }

@@ -225,11 +225,12 @@ func (d *Daemon) openVolume(e volumeEntry) *openVolume {
 
 func (d *Daemon) volumeOptions(name string, key store.SharingKey) vol.Options {
 	return vol.Options{
-		Chunks:  d.store.Chunks(),
-		Sealer:  store.NewSealer(key),
-		Fetch:   volumeFetcher{d, name, nil},
-		Sealers: d.o.Sealers,
-		Log:     d.log.With("volume", name),
+		Chunks:     d.store.Chunks(),
+		Sealer:     store.NewSealer(key),
+		Fetch:      volumeFetcher{d, name, nil},
+		DirtyLimit: d.o.DirtyBytes,
+		Sealers:    d.o.Sealers,
+		Log:        d.log.With("volume", name),
 	}
 }
 
