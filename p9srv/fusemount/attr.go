@@ -78,6 +78,7 @@ func (b *bridge) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 		if set.Valid&p9srv.SetSize != 0 {
 			b.wrote(n)
 		}
+		b.changed(n, s)
 		if err := b.killSUIDGID(ctx, n, fid, &set, kill); err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 		}
 		if in.Flags&syscall.O_TRUNC != 0 {
 			b.wrote(n)
+			b.changed(n, s)
 			if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
 				b.disarm(ctx, n, f)
 			}
@@ -95,11 +96,13 @@ func (b *bridge) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, 
 			return err
 		}
 		flags &^= syscall.O_EXCL // it is ours, should the connection be lost now
+		b.changed(dir, s)
 		n, err := b.enterOpen(ctx, s, dir, name, f, epoch, &out.EntryOut)
 		if err != nil {
 			b.clunk(f)
 			return err
 		}
+		b.changed(n, s)
 		b.answerOpen(s, n, f, flags, &out.OpenOut)
 		return nil
 	})
@@ -160,6 +163,7 @@ func (b *bridge) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 			}
 		}
 		b.wrote(h.n)
+		b.changed(h.n, s)
 		if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
 			b.disarm(ctx, h.n, fid)
 		}
@@ -216,8 +220,8 @@ func (b *bridge) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 
 // Fsync is fsync(2) and fdatasync(2).
 func (b *bridge) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return b.onHandle(cancel, &in.InHeader, in.Fh, func(ctx context.Context, _ *session, _ *handle, fid *client.Fid) error {
-		return fid.Fsync(ctx, in.FsyncFlags&1 != 0)
+	return b.onHandle(cancel, &in.InHeader, in.Fh, func(ctx context.Context, s *session, h *handle, fid *client.Fid) error {
+		return b.fsync(ctx, s, h.n, fid, in.FsyncFlags&1 != 0)
 	})
 }
 
@@ -228,7 +232,7 @@ func (b *bridge) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.St
 		return fuse.Status(syscall.EOPNOTSUPP)
 	}
 	keep := in.Mode&unix.FALLOC_FL_KEEP_SIZE != 0
-	return b.onHandle(cancel, &in.InHeader, in.Fh, func(ctx context.Context, _ *session, h *handle, fid *client.Fid) error {
+	return b.onHandle(cancel, &in.InHeader, in.Fh, func(ctx context.Context, s *session, h *handle, fid *client.Fid) error {
 		a, err := fid.Attr(ctx)
 		if err != nil || in.Offset+in.Length <= a.Size {
 			return err
@@ -237,6 +241,7 @@ func (b *bridge) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.St
 			return err
 		}
 		b.wrote(h.n)
+		b.changed(h.n, s)
 		return fid.SetAttr(ctx, p9srv.SetAttr{Valid: p9srv.SetSize, Size: in.Offset + in.Length})
 	})
 }

@@ -46,6 +46,7 @@ type inode struct {
 	cached   uint32    // QID.Version that the kernel's pages are of; 0: none
 	wrote    time.Time // when it was last written through this mount
 	rest     time.Time // a directory is not compared again before
+	unsynced *session  // in which it was changed first since its last fsync; nil: in none
 
 	// turned counts how often the file may have got other bytes by another
 	// way than this mount's; see handle. It needs no lock.

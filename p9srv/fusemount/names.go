@@ -78,6 +78,7 @@ func (b *bridge) makeEntry(cancel <-chan struct{}, in *fuse.InHeader, name strin
 			return err
 		}
 		defer b.clunk(d)
+		b.changed(dir, s)
 		again := sent
 		sent = true
 		if err = mk(ctx, dir, d); err != nil && !(again && errors.Is(err, syscall.EEXIST)) {
@@ -173,6 +174,7 @@ func (b *bridge) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out 
 			return err
 		}
 		defer b.letGo(old)
+		b.changed(dir, s)
 		again := sent
 		sent = true
 		if err = d.Link(ctx, target, name); err != nil && !(again && errors.Is(err, syscall.EEXIST)) {
@@ -211,7 +213,8 @@ func (b *bridge) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) f
 // taken away before the connection was lost.
 func (b *bridge) remove(cancel <-chan struct{}, in *fuse.InHeader, name string, flags uint32) fuse.Status {
 	sent := false
-	return b.onNode(cancel, in, func(ctx context.Context, _ *session, dir *inode, d *client.Fid) error {
+	return b.onNode(cancel, in, func(ctx context.Context, s *session, dir *inode, d *client.Fid) error {
+		b.changed(dir, s)
 		again := sent
 		sent = true
 		if err := d.UnlinkAt(ctx, name, flags); err != nil && !(again && errors.Is(err, syscall.ENOENT)) {
@@ -240,6 +243,8 @@ func (b *bridge) Rename(cancel <-chan struct{}, in *fuse.RenameIn, name, newName
 			return err
 		}
 		defer b.letGo(to)
+		b.changed(dir, s)
+		b.changed(to, s)
 		again := sent
 		sent = true
 		err = d.RenameAt(ctx, name, t, newName)

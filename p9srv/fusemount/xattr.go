@@ -59,7 +59,8 @@ func (b *bridge) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name stri
 		return fuse.ENOTSUP
 	}
 	sent := false
-	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, _ *session, _ *inode, fid *client.Fid) error {
+	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, s *session, n *inode, fid *client.Fid) error {
+		b.changed(n, s)
 		again := sent
 		sent = true
 		err := fid.SetXattr(ctx, name, value, in.Flags)
@@ -76,7 +77,8 @@ func (b *bridge) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, name str
 		return fuse.ENOTSUP
 	}
 	sent := false
-	return b.onNode(cancel, in, func(ctx context.Context, _ *session, _ *inode, fid *client.Fid) error {
+	return b.onNode(cancel, in, func(ctx context.Context, s *session, n *inode, fid *client.Fid) error {
+		b.changed(n, s)
 		again := sent
 		sent = true
 		err := fid.RemoveXattr(ctx, name)
