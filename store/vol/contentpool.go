@@ -12,6 +12,7 @@ type sealPool struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	spare  sync.Pool // of *[]byte, for jobs that are done elsewhere
 
 	mu     sync.Mutex // guards all below
 	wake   sync.Cond
@@ -62,6 +63,18 @@ func (p *sealPool) submit(job sealJob) {
 	p.wake.Signal()
 }
 
+// do does a job on the goroutine of the caller.
+func (p *sealPool) do(ctx context.Context, job func(ctx context.Context, buf []byte) ([]byte, error)) error {
+	buf, _ := p.spare.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	defer p.spare.Put(buf)
+	var err error
+	*buf, err = job(ctx, *buf)
+	return err
+}
+
 func (p *sealPool) work() {
 	var buf []byte
 	for {
@@ -94,8 +107,8 @@ func (p *sealPool) next() sealJob {
 // is one, the owner does them: the way to another goroutine and back costs as
 // much as sealing a block.
 type sealGroup struct {
-	pool  *sealPool // nil: the owner's goroutine
-	slots chan struct{}
+	pool  *sealPool
+	slots chan struct{} // nil: the owner does the jobs
 	wg    sync.WaitGroup
 
 	mu  sync.Mutex // guards err
@@ -104,7 +117,7 @@ type sealGroup struct {
 
 func newSealGroup(p *sealPool, limit int) *sealGroup {
 	if limit == 1 {
-		return &sealGroup{}
+		return &sealGroup{pool: p}
 	}
 	return &sealGroup{pool: p, slots: make(chan struct{}, limit)}
 }
@@ -115,8 +128,8 @@ func (g *sealGroup) run(ctx context.Context, job func(ctx context.Context, buf [
 	if err := g.failed(); err != nil {
 		return err
 	}
-	if g.pool == nil {
-		_, err := job(ctx, nil)
+	if g.slots == nil {
+		err := g.pool.do(ctx, job)
 		g.fail(err)
 		return err
 	}
