@@ -145,10 +145,27 @@ func (c *Chunks) Get(ctx context.Context, id ID, dst []byte) ([]byte, error) {
 			return out, nil
 		}
 		if c.removed() == before {
+			if err == ErrNotFound && c.wasDamaged(id) {
+				err = fmt.Errorf("%w: found so before", ErrDamaged)
+			}
 			return dst, fmt.Errorf("chunk %v: %w", id, err)
 		}
 		// A collection may have moved the chunk meanwhile.
 	}
+}
+
+// wasDamaged says whether a copy of a chunk was found that does not verify and
+// is in no table: the segment's header of it was good, and its bytes were not
+// when the store was opened.
+func (c *Chunks) wasDamaged(id ID) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for e := range c.damaged {
+		if e.id == id {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *Chunks) removed() uint64 {

@@ -186,10 +186,14 @@ func damagedNode(id store.ID) error {
 	return fmt.Errorf("extent chunk %v does not fit its file: %w: %w", id, syscall.EIO, ErrBody)
 }
 
-// ioError is err as the users of a file get it: EIO unless it says more.
+// ioError is err as the users of a file get it: EIO unless it says more, and
+// for damage whatever kept a good copy from coming.
 func ioError(doing string, id store.ID, err error) error {
 	var errno syscall.Errno
-	if errors.As(err, &errno) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	switch canceled := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded); {
+	case errors.Is(err, store.ErrDamaged) && !canceled:
+		return fmt.Errorf("%s %v: %w: %w: %v", doing, id, syscall.EIO, store.ErrDamaged, err)
+	case canceled || errors.As(err, &errno):
 		return fmt.Errorf("%s %v: %w", doing, id, err)
 	}
 	return fmt.Errorf("%s %v: %w: %w", doing, id, syscall.EIO, err)

@@ -30,6 +30,9 @@ func newUpkeep() upkeep {
 func (d *Daemon) startUpkeep() {
 	ctx, stop := context.WithCancel(context.Background())
 	d.upkeep.stop = stop
+	for _, id := range d.store.Chunks().Damaged() { // found when the store was opened
+		d.event("chunk.damaged", "chunk", id.String())
+	}
 	d.upkeep.running.Go(func() { d.keepRepairing(ctx) })
 	d.upkeep.running.Go(func() {
 		d.keepUp(ctx, "snapshots by schedule", d.upkeep.soon, d.keepSchedules)
