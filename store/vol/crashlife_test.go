@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"bazil/merge"
 	"bazil/store"
 )
@@ -117,6 +119,9 @@ func live(arg string) error {
 		return err
 	}
 	told := os.NewFile(3, "told")
+	if seed == 0 {
+		return errors.Join(p.fsyncs(told, steps), p.close())
+	}
 	l := newLife(seed, t)
 	for range steps {
 		op := l.next()
@@ -134,6 +139,45 @@ func live(arg string) error {
 	}
 	fmt.Fprintln(told, "closed", l.n)
 	return nil
+}
+
+// fsyncsEach is how often each writer of fsyncs does.
+const fsyncsEach = 20
+
+// fsyncs lets some writers write 4 KiB and fsync it, again and again, each in
+// a file of its own.
+func (p *lifeParts) fsyncs(told *os.File, writers int) error {
+	handles := make([]*Handle, writers)
+	for i := range handles {
+		n, err := p.v.Root().Create(context.Background(), fmt.Sprint("w", i), New{Kind: merge.KindFile, Mode: 0o644})
+		if err == nil {
+			handles[i], err = n.Open(context.Background(), true)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := p.v.Sync(context.Background()); err != nil {
+		return err
+	}
+	fmt.Fprintln(told, "begin", writers)
+	g := new(errgroup.Group)
+	for w, h := range handles {
+		g.Go(func() error {
+			for i := range fsyncsEach {
+				if _, err := h.WriteAt(context.Background(), randomBytes(uint64(w*1000+i), 4096), 0); err != nil {
+					return err
+				}
+				if err := h.Sync(context.Background()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	fmt.Fprintln(told, "done", writers)
+	return err
 }
 
 // lifeParts is an open data directory with one volume.

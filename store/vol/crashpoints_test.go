@@ -52,13 +52,20 @@ type crashHistory struct {
 }
 
 func newCrashHistory(t *testing.T, seed uint64, points map[[32]byte]bool) *crashHistory {
-	h := &crashHistory{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 5)), tmp: t.TempDir(), tries: 2, points: points, limit: 1, snaps: map[string]files{}, made: map[string]bool{}}
-	if shm, err := os.MkdirTemp("/dev/shm", "crash"); err == nil { // no disk is waited for
-		h.tmp = shm
-		t.Cleanup(func() { os.RemoveAll(shm) })
-	}
+	h := &crashHistory{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 5)), tmp: memoryDir(t), tries: 2, points: points, limit: 1, snaps: map[string]files{}, made: map[string]bool{}}
 	h.d = diskOf(t, h.newData())
 	return h
+}
+
+// memoryDir is a folder of its own for which no disk is waited for, if there
+// is such.
+func memoryDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "bazil-vol")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // newData makes a data directory with a volume.
@@ -103,6 +110,44 @@ func (h *crashHistory) play() {
 	for n := range uint64(3) {
 		if len(h.bad) < h.limit {
 			h.liveOnce(h.seed*10 + n)
+		}
+	}
+}
+
+// TestFlushesPerFsync counts the flushes that writers of 4 KiB cost: no more
+// than two for one of them, and a share of that where there are many.
+func TestFlushesPerFsync(t *testing.T) {
+	for writers, most := range map[int]float64{1: 2, 8: 1, 64: 0.25} {
+		h := newCrashHistory(t, 1, nil)
+		dir := filepath.Join(h.tmp, "mnt")
+		ok(t, os.Mkdir(dir, 0o755))
+		unmount := must[func() error](t)(h.d.Mount(dir))
+		r, w, err := os.Pipe()
+		ok(t, err)
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s 0 %d", lifeEnv, dir, writers))
+		cmd.ExtraFiles, cmd.Stderr = []*os.File{w}, os.Stderr
+		ok(t, cmd.Start())
+		w.Close()
+		flushes := 0
+		told := bufio.NewReader(r)
+		must[string](t)(told.ReadString('\n'))
+		h.d.Mu.Lock()
+		h.d.After = func(_ *faultfs.Disk, call string) {
+			if strings.HasPrefix(call, "sync") {
+				flushes++
+			}
+		}
+		h.d.Mu.Unlock()
+		must[string](t)(told.ReadString('\n'))
+		h.d.Mu.Lock()
+		each := float64(flushes) / float64(writers*fsyncsEach)
+		h.d.Mu.Unlock()
+		ok(t, cmd.Wait())
+		ok(t, unmount())
+		t.Logf("%d writers: %.2f flushes for an fsync", writers, each)
+		if each > most {
+			t.Errorf("%d writers: %.2f flushes for an fsync, want at most %.2f", writers, each, most)
 		}
 	}
 }

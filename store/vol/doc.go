@@ -42,6 +42,11 @@
 // not stop the others: its name goes into the group with the bytes it had,
 // its error to those who wait for it or for the whole volume.
 //
+// On a full disk a group waits in memory as a whole, removals included: else a
+// file that was put in the place of another would be durable without its
+// bytes. Room made elsewhere lets it go down, or removing what could not be
+// written.
+//
 // A panic in an operation, which only a mistake of ours can be, is worth a crash
 // of this volume and not of the process: it is never committed, everything
 // gives EIO until it is opened again, and the file has the last group (broken.go).
