@@ -21,6 +21,7 @@ var may = map[string]struct {
 	"p9srv":                {nil, "the 9P server knows none of our files"},
 	"store":                {nil, "chunks know no names of files and no versions"},
 	"store/faultfs":        {nil, "a disk that crashes, for tests of what stands on one"},
+	"p9srv/p9test":         {[]string{"p9srv"}, "what tests of 9P servers and clients share"},
 	"p9srv/client":         {[]string{"p9srv"}, "the client shares the server's words only"},
 	"store/vol":            {[]string{"merge", "store"}, "a volume knows no 9P and no network"},
 	"merge/replica":        {[]string{"merge", "store", "store/vol"}, "a pull asks through its own interface, whatever the transport"},
