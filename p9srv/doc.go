@@ -36,7 +36,8 @@
 // read, the baton, is passed on when that takes more than a millisecond or
 // two, or is known to. So the quick requests of a connection run one after
 // the other on one goroutine, without a lock that anyone waits for, and no
-// request waits for a slow one. No lock is held while a method of the tree
+// request waits for a slow one; where there are slow ones already, reads and
+// writes do not wait to be found slow themselves. No lock is held while a method of the tree
 // runs. A request that came before another may be answered after it.
 //
 // Replies gather in the output (output.go) and are written when no whole

@@ -7,8 +7,10 @@
 //	NAME DIAL [volume=V] [ro] [noctl] [insecure] [owner=UID:GID] [conns=N]
 //
 // where DIAL is unix!/path, tcp!host!port, vsock!port or fd!number (a socket
-// that the process was started with, as systemd's socket activation does).
-// Plain 9P has no authentication: whoever reaches a socket acts as the user
+// that the process was started with, as systemd's socket activation does: one
+// that it opened itself would be closed by exec, and is refused). Exports come
+// and go while others run; one that is removed through itself ends with the
+// connection of the command. Plain 9P has no authentication: whoever reaches a socket acts as the user
 // that it claims to be. So a unix socket is made with mode 0600, and TCP
 // beyond the loopback device must be asked for with the word insecure.
 //
@@ -16,10 +18,35 @@
 //
 // Every attach has a view: the export's limits and the user. The nodes that
 // are walked from it check the modes of files against that user as the kernel
-// would; user 0 passes. With owner=UID:GID, files of the server's own user
-// show up as that owner's, and what the owner makes belongs to the server's
-// user: for clients, such as virtual machines, that number users in their own
-// way.
+// would; the client's user 0 passes. A user whom this machine knows has the
+// groups that he has here; of others the client says with what group they make
+// a file, and its own checks are all there are. Hard links are refused.
+//
+// With owner=UID:GID, files of the server's own user show up as that owner's,
+// and what the owner makes belongs to the server's user: for clients, such as
+// virtual machines, that number users in their own way. The two numbers change
+// places, so that a user of the client who has the number of the server's user
+// is another one still.
+//
+// Write, truncation and a change of owner take set-user-ID bits away, from
+// everybody. A write to a file that was opened with O_SYNC or O_DSYNC is durable when it is
+// answered. The append-only and exclusive-use bits of 9P2000 are a volume's own
+// (store/vol, Flags) and hold in all dialects; so does the temporary bit, which
+// is only kept.
+//
+// # Staying inside
+//
+// An attach shows its directory and what is below. ".." stops there; of a
+// directory that somebody moved away from below, it is ENOENT, and a fid of a
+// file that was moved away cannot remove or rename it. Symlinks are the
+// client's to follow. A fid goes on showing what it stands for, wherever that
+// went, as an open file does.
+//
+// # Listings
+//
+// An open directory has the names of the moment when reading began, and its
+// cookies count them: entries that come and go move nothing. What a connection
+// holds so is bounded (listing.go); over it, listing is ENOMEM.
 //
 // # File identity
 //

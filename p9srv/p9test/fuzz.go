@@ -63,8 +63,9 @@ func seeds(f *testing.F, dir string) (all [][]byte) {
 	return all
 }
 
-// patience is how long a server may take to end a session that was cut.
-const patience = 20 * time.Second
+// patience is how long a server may take to end a session that was cut: less
+// than the 10 s after which a fuzzing process ends without a word.
+const patience = 8 * time.Second
 
 // Converse has serve take a connection on which a client attaches to aname,
 // sends the stream, reads all replies and hangs up. serve must end then, and
