@@ -3,7 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
-	testflag "flag"
+	goflag "flag"
 	"fmt"
 	"io"
 	"os"
@@ -19,8 +19,8 @@ import (
 const guestLimit = 6 * time.Minute
 
 var (
-	guestRun = testflag.String("guest", "^TestInGuest", "which tests the guest runs")
-	full     = testflag.Bool("full", false, "run programs with as many files as people have; takes minutes, hours in the guest")
+	guestRun = goflag.String("guest", "^TestInGuest", "which tests the guest runs")
+	full     = goflag.Bool("full", false, "run programs with as many files as people have; takes minutes, hours in the guest")
 )
 
 // TestGuest runs the tests named TestInGuest... of this binary in a user-mode

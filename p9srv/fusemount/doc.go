@@ -59,6 +59,18 @@
 // size and times of a file for the truth as long as it knows the file, so
 // that a change from another device would never be seen.
 //
+// # Speed
+//
+// What programs do one after the other is bound by wake-ups, not by work. A
+// small file that tar unpacks is six requests of the kernel, and those nine 9P
+// messages, each of which wakes another process: 1.9 ms on a virtual machine
+// of two processors where a stat over plain 9P, three messages, takes 0.08 ms;
+// the bridge and the server use 40% of a processor each meanwhile, mostly for
+// system calls. There, 20,000 files were unpacked in 38 s, read back in 10 s,
+// stat'ed in 0.8 s and removed in 10 s; git cloned 5,000 files in 18 s and
+// collected garbage in 5 s. Fewer messages for a request would help: a walk and
+// a getattr could go out together.
+//
 // # What there is not
 //
 // O_TMPFILE, the flags of renameat2, attributes outside user.*, holes made by
