@@ -6,6 +6,7 @@ import (
 	stdflag "flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,7 @@ import (
 // until black's mount shows it.
 var (
 	speedCases = stdflag.String("syncspeed", "", "cases of syncing to measure: a one large file, d its rename, b 10,000 small files, c 100,000 and one change, m 1,000,000 and one change, w 100,000 in one directory and one change")
+	speedDelay = stdflag.Duration("syncdelay", 0, "how long each byte is under way, each way; loopback then carries all twice")
 	speedBig   = stdflag.Int("syncbig", 1024, "MiB of the large file")
 )
 
@@ -73,8 +75,66 @@ func newSpeedPair(t *testing.T) *speedPair {
 		(*d).start(t, append(speedFlags, "-addr=127.0.0.1:0")...)
 		t.Cleanup(func() { (*d).kill(syscall.SIGTERM) })
 	}
-	p.key = befriend(t, p.white, p.black, "v", p.white.addr, noise(9, 32))
+	addr := p.white.addr
+	if *speedDelay > 0 {
+		addr = farFrom(t, addr, *speedDelay)
+	}
+	p.key = befriend(t, p.white, p.black, "v", addr, noise(9, 32))
 	return p
+}
+
+// farFrom is the address of a relay to addr that lets every byte wait for
+// delay in each direction.
+func farFrom(t *testing.T, addr string, delay time.Duration) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", addr)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			go carryLate(in, out, delay)
+			go carryLate(out, in, delay)
+		}
+	}()
+	return l.Addr().String()
+}
+
+// carryLate carries what comes from one side to the other, and closes both.
+func carryLate(from, to net.Conn, delay time.Duration) {
+	type piece struct {
+		due time.Time
+		b   []byte
+	}
+	under := make(chan piece, 1<<12) // way
+	go func() {
+		defer close(under)
+		for {
+			b := make([]byte, 128<<10)
+			n, err := from.Read(b)
+			if err != nil {
+				return
+			}
+			under <- piece{time.Now().Add(delay), b[:n]}
+		}
+	}()
+	for p := range under {
+		<-time.After(time.Until(p.due))
+		if _, err := to.Write(p.b); err != nil {
+			break
+		}
+	}
+	from.Close()
+	to.Close()
+	for range under {
+	}
 }
 
 // measure tells what f cost.
