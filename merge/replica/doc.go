@@ -23,6 +23,24 @@
 // but has no record of, or that has this replica's ID, the volume takes a new
 // replica ID first: it was restored from a backup or cloned.
 //
+// # Cost
+//
+// A pull asks for the directories in which there is news, and for one level of
+// them in each round trip. Of a directory it gets the names with news, where
+// the peer's index of changes permits, else all. A full listing stands in
+// memory as a whole on both sides: one directory may take 384 MiB there
+// (noiseconn/peer), which is some 150,000 files of 2 KiB, kept inline, or a
+// million larger ones.
+//
+// Between two servers over loopback on two cores of 2.5 GHz that do nothing
+// else (TestSyncSpeed of cmd/bazil): a file of 1 GiB 2.5 s, with 2.2 and 2.7 s of
+// processor time; 10,000 files of 4 KiB 0.18 s; 100,000 of 1 KiB 1.24 s; one
+// change among these 9 ms by a command, and 4 ms from one mount to the other
+// where it is followed; the large file's rename the same. What bounds the large
+// file is the processors: of their 4.9 s about 2.2 go to the Noise connection,
+// the others to reading and writing segments and to hashing each chunk on
+// both sides.
+//
 // Nothing that a peer sends is believed to have the right form: names,
 // versions, contexts and the shape of the tree are checked before they touch
 // the volume, and a directory number may stand in one place only.
