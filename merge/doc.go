@@ -48,6 +48,9 @@
 // What comes of two changes that did not know of each other:
 //
 //	edit, edit            both versions, a conflict unless they are equal
+//	kind, edit            both versions: that the name became a symlink, say, is one
+//	delete, create again  the new one
+//	delete of what was made a directory, or the reverse: what was made
 //	create, create        the same; a directory and a directory are equal
 //	edit, delete          the edited version
 //	edit, chmod           the edited version with the new mode
@@ -56,9 +59,16 @@
 //	file, directory       the name shows the directory, the file is a sibling
 //	rename, edit          the new name, and the old one with the edited version
 //	rename, rename        both new names
+//	renames to one name   both versions, a conflict
+//	rename, delete        the new name
+//	rename of a directory, edit in it   the new directory as it was, and the old
+//	                      one with the edited file
 //	delete of a directory, change in it   the directory, with what changed in it
 //	directories moved into each other     both as they were moved; no cycle, as a
 //	                      move makes all names anew at the other place
+//
+// Package merge/replica tests each line at three replicas, in many orders of
+// pulls.
 //
 // # Equal content
 //
