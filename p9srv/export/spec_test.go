@@ -35,7 +35,7 @@ func TestSpecRefuses(t *testing.T) {
 		{"x", "unix!/s", "ro=no", "stands alone"},
 		{"x", "unix!/s", "volume=", "volume=NAME"},
 		{"x", "unix!/s", "volume=/a", "volume=NAME"},
-		{"x", "unix!/s", "volume=files/../other", "without . and .."},
+		{"x", "unix!/s", "volume=files/../other", "no names . and .."},
 	} {
 		_, err := ParseSpec(c.name, c.dial, strings.Fields(c.words))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
