@@ -2,6 +2,7 @@ package export
 
 import (
 	"context"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -243,14 +244,14 @@ func (n *volNode) GetXattr(_ context.Context, name string) ([]byte, error) {
 func (n *volNode) ListXattr(context.Context) ([]string, error) { return n.n.ListXattr() }
 
 func (n *volNode) SetXattr(ctx context.Context, name string, value []byte, flags uint32) error {
-	if err := n.mayXattr(); err != nil {
+	if err := n.mayXattr(name); err != nil {
 		return err
 	}
 	return n.n.SetXattr(ctx, name, value, flags)
 }
 
 func (n *volNode) RemoveXattr(ctx context.Context, name string) error {
-	if err := n.mayXattr(); err != nil {
+	if err := n.mayXattr(name); err != nil {
 		return err
 	}
 	return n.n.RemoveXattr(ctx, name)
@@ -258,8 +259,10 @@ func (n *volNode) RemoveXattr(ctx context.Context, name string) error {
 
 // mayXattr checks what Linux does for attributes of users: only files and
 // directories have them, and those of a sticky directory are its owner's.
-func (n *volNode) mayXattr() error {
-	if err := n.v.writable(); err != nil {
+// Other names are refused for what they are: cp takes EPERM for a failure where
+// it tries to copy an access control list.
+func (n *volNode) mayXattr(name string) error {
+	if err := n.v.writable(); err != nil || !strings.HasPrefix(name, "user.") {
 		return err
 	}
 	a, err := n.n.Attr()

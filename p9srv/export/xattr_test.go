@@ -73,3 +73,23 @@ func TestXattrs(t *testing.T) {
 
 // f2 is another fid of the file of f: an open one takes no new attribute.
 func f2(t *testing.T, f *client.Fid) *client.Fid { return walk(t, f) }
+
+// TestOtherXattrs: names outside of user.* are not supported, whatever has
+// them; cp copies a fifo's access control list and takes no other error.
+func TestOtherXattrs(t *testing.T) {
+	ctx := t.Context()
+	refused := func(_ *Manager, root *client.Fid) {
+		for name, why := range map[string]syscall.Errno{
+			"system.posix_acl_access": syscall.EOPNOTSUPP,
+			"security.capability":     syscall.EOPNOTSUPP,
+			"user.x":                  syscall.EPERM,
+		} {
+			want(t, name, walk(t, root, "fifo").SetXattr(ctx, name, []byte("x"), 0), why)
+		}
+	}
+	reopened(t, func(m *Manager, root *client.Fid) {
+		_, err := root.Mknod(ctx, "fifo", syscall.S_IFIFO|0o644, 0, 0, 0)
+		must(t, err)
+		refused(m, root)
+	}, refused)
+}
