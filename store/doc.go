@@ -39,6 +39,8 @@
 // XChaCha20-Poly1305 under the argon2id key with the first two lines as
 // additional data. A sharing key is stored as nonce (24) and
 // XChaCha20-Poly1305 under the vault key with its name as additional data.
+// A snapshot's pointer as text is drawn at SharingKey.SealPointer: sealed under
+// a key derived from the sharing key, so that it may be kept and sent anywhere.
 // Lost keys cannot be had again; a copy of key and config.db is a backup of
 // them.
 //

@@ -85,7 +85,10 @@
 // the other cuts where they are. Which tree an unchanged directory has is
 // remembered; a group forgets the trees of the directories that it changes
 // and of those above, so that a snapshot costs what changed since the last.
-// All of them count as in use when chunks are collected.
+// All of them count as in use when chunks are collected. Diff walks two such
+// trees and passes over chunks that both have. Restore makes the live tree what
+// a snapshot is, by references to its chunks, each name one change like any
+// other, so that peers get it too; a file of the same kind keeps its number.
 //
 // # Locks
 //

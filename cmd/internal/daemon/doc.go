@@ -27,8 +27,24 @@
 //	volumes   name           ID, number, sharing key's name, storage, origin
 //	exports   name           dial string, options
 //	counters  what           the last number given out
+//	schedules volume's name  how many snapshots to keep, of each kind
+//	upkeep    usage          what the last collection counted
+//	          scrub          how far a scrub is, or what the last one found
+//	          auto           whether the server collects by itself
 //
 // A volume's file is made before its record and deleted after it. A file
 // without a record is a volume that was removed but not deleted (volume
 // restore brings it back), or one whose making was cut short.
+//
+// # Upkeep
+//
+// Snapshots by schedule are made by the clock, looked at every minute; their
+// names (auto- and the time) are what tells them from others, so one that is
+// renamed is kept for good. A collection marks what all volumes refer to, also
+// those that were removed and can be restored, and frees nothing if one cannot
+// be read. It is the user's to start unless store auto is on: a data directory
+// into which the chunks of a backup were copied, and no volume yet, is all
+// garbage to it. Damage that a read meets is told in the log and repaired from
+// a peer, by the read itself if one answers, else by a goroutine that tries
+// again.
 package daemon
