@@ -25,6 +25,7 @@
 //	table     key            record
 //	peers     public key     name, location, storage and volumes allowed
 //	volumes   name           ID, number, sharing key's name, storage, origin
+//	replicas  replica's ID   volume, key of its device, whether that was only heard
 //	exports   name           dial string, options
 //	counters  what           the last number given out
 //	schedules volume's name  how many snapshots to keep, of each kind
@@ -35,6 +36,22 @@
 // A volume's file is made before its record and deleted after it. A file
 // without a record is a volume that was removed but not deleted (volume
 // restore brings it back), or one whose making was cut short.
+//
+// # Whose version
+//
+// The versions of a conflict are called by the device that made them. A device
+// tells its peers which replica is its own, and passes on what it was told of
+// others; what a device says of itself counts more, and the first word counts.
+// A peer that lies about it can mislabel versions, and nothing else.
+//
+// # Content
+//
+// What a pull brings in refers to content that may not be here. A command that
+// waits for it fetches it itself, a feed that of what it brings, and a volume's
+// keeper what is left. Content of a lazy volume is fetched when it is read or
+// pinned. Nothing that is here is ever dropped for being elsewhere too: a peer
+// can lose or collect what it has at any time, and there is no promise between
+// devices to keep a chunk.
 //
 // # Upkeep
 //
