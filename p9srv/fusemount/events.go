@@ -187,6 +187,16 @@ func (w *watcher) takeBack(n *inode, own bool) {
 	(*k).InodeNotify(n.id, off, 0)
 }
 
+// takeAttr drops the kernel's attributes of a file that is being opened in a
+// version that it has not seen, for which the event may be on its way still:
+// it would read no further than the size that it knows, so that a file that
+// was empty a moment ago would be empty to who has just opened it.
+func (w *watcher) takeAttr(n *inode) {
+	if k := w.kernel.Load(); k != nil {
+		(*k).InodeNotify(n.id, -1, 0)
+	}
+}
+
 // compareSoon has a directory compared when it may be.
 func (w *watcher) compareSoon(n *inode) {
 	w.mu.Lock()

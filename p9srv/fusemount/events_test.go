@@ -111,6 +111,26 @@ func read(t *testing.T, name string) string {
 	return string(b)
 }
 
+// TestOpenBeforeEvent: who opens a file after it has changed reads all of it,
+// though the event that would tell the kernel has not come.
+func TestOpenBeforeEvent(t *testing.T) {
+	s, dir, f := watched(t)
+	name := filepath.Join(dir, "f")
+	for i, content := range []string{"", "a content", "another, which is longer", "short"} {
+		check(t, os.WriteFile(s.back("f"), []byte(content), 0o644))
+		if got := read(t, name); got != content {
+			t.Errorf("%d: %q, want %q", i, got, content)
+		}
+		if info, err := os.Stat(name); err != nil || info.Size() != int64(len(content)) {
+			t.Errorf("%d: %v, %v", i, info, err)
+		}
+		if i == 0 {
+			f.changed(t, s.back("f")) // so that the kernel keeps what it asks for from here on
+			f.settled()
+		}
+	}
+}
+
 func TestEvents(t *testing.T) {
 	s, dir, f := watched(t)
 	d := filepath.Join(dir, "d")

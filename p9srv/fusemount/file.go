@@ -34,6 +34,9 @@ func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 				b.disarm(ctx, n, f)
 			}
 		}
+		if b.keepFor() > 0 && b.cachedVersion(n) != f.QID().Version {
+			b.events.takeAttr(n)
+		}
 		b.answerOpen(s, n, f, in.Flags&openFlags, out)
 		return nil
 	})
@@ -65,6 +68,13 @@ func (b *bridge) answerOpen(s *session, n *inode, f *client.Fid, flags uint32, o
 	case same:
 		out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 	}
+}
+
+// cachedVersion is the version that the kernel's pages are of.
+func (b *bridge) cachedVersion(n *inode) uint32 {
+	b.inodes.mu.Lock()
+	defer b.inodes.mu.Unlock()
+	return n.cached
 }
 
 // samePages says whether the kernel's pages are of that version; they will be
