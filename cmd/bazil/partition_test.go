@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	goflag "flag"
 	"fmt"
 	"io"
@@ -223,9 +222,9 @@ func (i *island) step() {
 	case k < 14 && i.w.moves:
 		err = i.rename(name, i.path())
 	case k < 15:
-		err = os.Mkdir(filepath.Join(i.mnt, name), 0o755)
+		err = os.MkdirAll(filepath.Join(i.mnt, i.dirOrName(name)), 0o755)
 	case k < 16:
-		err = os.Remove(filepath.Join(i.mnt, filepath.Dir(name))) // if it is empty
+		err = syscall.Rmdir(filepath.Join(i.mnt, i.dirOrName(name)))
 	case k < 17:
 		err = os.Chmod(filepath.Join(i.mnt, "mode"), 0o600|os.FileMode(i.rand.IntN(0o100)))
 	case k < 18:
@@ -239,6 +238,15 @@ func (i *island) step() {
 	if err != nil {
 		i.w.failed++
 	}
+}
+
+// dirOrName is name or, three times of four, its directory: most names are to
+// be files, and their directories there.
+func (i *island) dirOrName(name string) string {
+	if i.rand.IntN(4) == 0 {
+		return name
+	}
+	return filepath.Dir(name)
 }
 
 func (i *island) path() string {
@@ -259,10 +267,13 @@ func (i *island) fresh() (token string, content []byte) {
 	return token, append([]byte(token), bytes.Repeat([]byte(token), sizes[i.rand.IntN(len(sizes))]/tokenLen)...)
 }
 
-func tokenOf(f io.ReaderAt) string {
+func tokenOf(f io.ReaderAt) (string, error) {
 	b := make([]byte, tokenLen)
-	n, _ := f.ReadAt(b, 0)
-	return string(b[:n])
+	n, err := f.ReadAt(b, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	return string(b[:n]), err
 }
 
 // seize opens what a name shows for writing, which keeps the name showing it:
@@ -272,7 +283,10 @@ func (i *island) seize(name string, flags int) (f *os.File, old string, err erro
 	if err != nil {
 		return nil, "", err
 	}
-	old = tokenOf(f)
+	if old, err = tokenOf(f); err != nil { // it may be where nobody can reach it now
+		f.Close()
+		return nil, "", err
+	}
 	i.w.mu.Lock()
 	defer i.w.mu.Unlock()
 	if old != "" {
@@ -331,14 +345,14 @@ func (i *island) remove(name string) error {
 	return nil
 }
 
-// rename moves a file, whose content stays what it is, over another.
+// rename moves a file, whose content stays what it is, over another, which is
+// made if it is not there: it could come from elsewhere at any moment.
 func (i *island) rename(from, to string) error {
-	f, old, err := i.seize(to, 0)
-	if err == nil {
-		defer f.Close()
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	f, old, err := i.seize(to, os.O_CREATE)
+	if err != nil {
 		return err
 	}
+	defer f.Close()
 	if err := os.Rename(filepath.Join(i.mnt, from), filepath.Join(i.mnt, to)); err != nil {
 		return err
 	}
