@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -172,6 +173,7 @@ func (v *Volume) freeze() *group {
 	for i, d := range g.dirs {
 		g.places[i] = dirItem{d, d.record(), d.gone}
 	}
+	g.news = slices.DeleteFunc(g.news, func(n news) bool { return n.e.dir.gone })
 	g.state = v.state
 	v.commit, v.now = g, newGroup(g.gen+1)
 	return g

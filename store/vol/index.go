@@ -102,9 +102,6 @@ func (g *group) rows() []indexRow {
 	rows := make([]indexRow, 0, len(g.news))
 	own := merge.Context{g.state.dot()}
 	for _, n := range g.news {
-		if n.e.dir.gone {
-			continue
-		}
 		dots := n.dots
 		if dots == nil {
 			dots = own
