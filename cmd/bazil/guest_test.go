@@ -16,7 +16,7 @@ import (
 
 // guestLimit bounds a guest's whole life: a request that hangs in the kernel's
 // 9P client hangs the guest.
-const guestLimit = 8 * time.Minute
+const guestLimit = 12 * time.Minute
 
 var (
 	guestRun = goflag.String("guest", "^TestInGuest", "which tests the guest runs")

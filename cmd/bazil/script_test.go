@@ -24,12 +24,29 @@ import (
 const patience = 2 * time.Minute
 
 // TestScripts runs testdata/script against the real binary.
-func TestScripts(t *testing.T) { runScripts(t) }
+func TestScripts(t *testing.T) { runScripts(t, scripts(t, "")) }
 
-// TestInGuestScripts runs the same where mounts are v9fs.
+// TestInGuestScripts runs those that mount something where that is v9fs.
 func TestInGuestScripts(t *testing.T) {
 	inGuest(t)
-	runScripts(t)
+	runScripts(t, scripts(t, "mounts]"))
+}
+
+// scripts are the scripts that have a text in them.
+func scripts(t *testing.T, text string) (with []string) {
+	all, err := filepath.Glob("testdata/script/*.txtar")
+	must(t, err)
+	for _, name := range all {
+		script, err := os.ReadFile(name)
+		must(t, err)
+		if strings.Contains(string(script), text) {
+			with = append(with, name)
+		}
+	}
+	if len(with) == 0 {
+		t.Fatalf("no script has %q", text)
+	}
+	return with
 }
 
 // runScripts gives scripts these commands beside testscript's own:
@@ -42,9 +59,9 @@ func TestInGuestScripts(t *testing.T) {
 //	session FILE                        see session_test.go
 //
 // and the condition [mounts]: volumes can be mounted here.
-func runScripts(t *testing.T) {
+func runScripts(t *testing.T, files []string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Files:               files,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Values[spawned{}] = make(map[string]*child)
