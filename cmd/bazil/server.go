@@ -23,7 +23,7 @@ type serverFlags struct {
 	passphraseFlags
 	Addr         string        `placeholder:"HOST:PORT" help:"Where to listen for peers (default: port 34211 on all addresses, or any free port if that is taken)."`
 	Cache        byteSize      `placeholder:"SIZE" help:"How much of what is read and written to keep in memory, as 512M or 2G (default: an eighth of the machine's memory, 64M to 1G)."`
-	Dirty        byteSize      `placeholder:"SIZE" help:"How much of what was written and is not stored yet each volume may keep in memory before writers wait, as 32M or 1G (default: 128M)."`
+	Dirty        byteSize      `placeholder:"SIZE" help:"How much of what was written and is not stored yet each volume may keep in memory before writers wait, as 128M or 1G (default: 32M)."`
 	ReadDeadline time.Duration `name:"read-deadline" default:"30s" placeholder:"TIME" help:"How long a read waits for content that only other devices have (default: 30s)."`
 	Verbose      bool          `short:"v" help:"Tell on the standard error what happens."`
 }

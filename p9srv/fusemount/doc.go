@@ -51,7 +51,9 @@
 // same, and while a file is open drops them when its size or time of change
 // is another. With events it keeps everything for minutes; see watcher for
 // how it is taken back; who has a file open for reading goes on with its new
-// bytes (handle). A file of QID.Version 0 is never cached: it is opened
+// bytes (handle). An event may come later than an open: where that finds a
+// version that the kernel has not seen, the attributes are to be asked for
+// again. A file of QID.Version 0 is never cached: it is opened
 // for direct I/O, and a read of it asks until an answer is empty, as v9fs
 // does.
 //
