@@ -453,6 +453,7 @@ func (w *islands) rest() {
 		case have[token] || w.over[token]:
 		case w.excused(token):
 			excused++
+			w.t.Logf("%s was perhaps replaced by what outlived a server:\n%s", token, w.story(token))
 		default:
 			w.t.Errorf("%s is lost:\n%s", token, w.story(token))
 			lost++

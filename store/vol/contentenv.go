@@ -46,7 +46,7 @@ type chunkStore interface {
 // defaultDirtyLimit is the bound on a volume's unsaved bytes, and a quarter of
 // it that on its unsaved names. With 128 MiB, and names counted by number, a
 // server that was given 100,000 files of 1 KiB grew to 1,070 MiB; it is at 308
-// with this. A long stream is no slower: sealing bounds it.
+// with this.
 const defaultDirtyLimit = 32 << 20
 
 // newEnv returns an env that holds no goroutines until it is started; a
