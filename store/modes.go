@@ -44,22 +44,30 @@ func checkPrivate(path string, want os.FileMode) error {
 	return nil
 }
 
-// takeLock locks the data directory for this process. Closing the file, or
-// the end of the process, frees it.
-func takeLock(dir string) (*os.File, error) {
+// dirLock is this process's lock on a data directory. The end of the process
+// frees it, too.
+type dirLock struct{ f *os.File }
+
+func takeLock(dir string) (dirLock, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {
-		return nil, err
+		return dirLock{}, err
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
-		return f, nil
+		return dirLock{f}, nil
 	}
 	f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("%s: %w", dir, ErrLocked)
+		return dirLock{}, fmt.Errorf("%s: %w", dir, ErrLocked)
 	}
-	return nil, fmt.Errorf("lock %s: %w", dir, err)
+	return dirLock{}, fmt.Errorf("lock %s: %w", dir, err)
+}
+
+// Close frees the lock. Closing the file would not do: a child that was forked
+// and did not get to its exec yet has it open, too, and would hold the lock.
+func (l dirLock) Close() error {
+	return errors.Join(unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())
 }
 
 // writeFileSync writes a whole file durably; its directory is the caller's to sync.

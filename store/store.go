@@ -21,7 +21,7 @@ type Options struct {
 // Store is an open data directory. It is safe for concurrent use.
 type Store struct {
 	dir     string
-	lock    *os.File
+	lock    dirLock
 	secrets secrets
 	config  *Config
 	chunks  *Chunks

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -63,6 +64,20 @@ func TestCreateOpen(t *testing.T) {
 	mustClose(t, s)
 	mustClose(t, mustOpen(t, dir, Options{}))
 	checkTreeModes(t, dir)
+}
+
+// TestCloseFreesLock closes a store while something else has its lock file
+// open, as a child between fork and exec has.
+func TestCloseFreesLock(t *testing.T) {
+	dir := newDir(t)
+	s := mustOpen(t, dir, Options{})
+	child, err := syscall.Dup(int(s.lock.f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(child)
+	mustClose(t, s)
+	mustClose(t, mustOpen(t, dir, Options{}))
 }
 
 func checkTreeModes(t *testing.T, dir string) {
