@@ -68,7 +68,10 @@
 // sharing=, export=, store=. Fields may be added, so skip those that you do
 // not know. Beside a volume's record stand others that have its name: sync=
 // for each peer it was synced with, with how far it is while that goes on and
-// how it went afterwards; follow= for each peer it follows; content= while
+// how it went afterwards; follow= for each peer it follows, state=live
+// when all that was heard of is here, state=behind while names or content are
+// on their way, state=lost while the peer is not to be had, again= with the
+// time of the next try; content= while
 // content is not here that is to be, with what is done about it, the peers that
 // are asked, and why nobody gave it; waiting= for the first files that wait for
 // it; read= for each peer of whom somebody wanted to read content that is not

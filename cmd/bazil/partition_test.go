@@ -75,14 +75,15 @@ type islands struct {
 	effects map[string]int
 	trace   []string // what was done, for what is lost or back
 
-	born   map[string]birth // of contents
-	unsure map[string]int   // names, and the length of trace when an operation on them had outlived a server
+	born  map[string]step // where contents were written
+	moved []step          // renames that were tried
+	slips []step          // removals that may have taken what came meanwhile
 }
 
-// birth is where and when, in lines of the trace, a content was written.
-type birth struct {
-	name string
-	at   int
+// step is an operation, and how long the trace was then.
+type step struct {
+	name, to string
+	at       int
 }
 
 // island is a device: its server runs in a namespace.
@@ -102,7 +103,7 @@ const islandPort = "34211"
 
 func newIslands(t *testing.T, seed uint64) *islands {
 	w := &islands{t: t, rand: rand.New(rand.NewPCG(seed, 2)), acked: map[string]bool{}, over: map[string]bool{},
-		gone: map[string]bool{}, effects: map[string]int{}, born: map[string]birth{}, unsure: map[string]int{}}
+		gone: map[string]bool{}, effects: map[string]int{}, born: map[string]step{}}
 	w.wire = newWire(t, 3, seed)
 	w.moves = seed%2 == 0
 	for n := range w.wire.places {
@@ -213,10 +214,12 @@ func (w *islands) trouble() {
 		w.kills++
 		i := w.all[victim]
 		i.nextLife()
+		i.note("killed -")
 		i.server.Process.Kill()
 		i.server.Wait()
 		time.Sleep(pause / 4) // it is away for that long
 		i.start()
+		i.note("started -")
 	}
 	time.Sleep(pause)
 }
@@ -224,7 +227,6 @@ func (w *islands) trouble() {
 // step does one random thing on the mount.
 func (i *island) step() {
 	name, to := i.path(), ""
-	life := i.life()
 	var err error
 	switch k := i.rand.IntN(20); {
 	case k < 9:
@@ -246,14 +248,19 @@ func (i *island) step() {
 	default:
 		_, err = os.ReadFile(filepath.Join(i.mnt, name))
 	}
-	i.w.mu.Lock()
-	defer i.w.mu.Unlock()
 	if err != nil {
+		i.note("failed %s %s: %v", name, to, err)
+		i.w.mu.Lock()
+		defer i.w.mu.Unlock()
 		i.w.failed++
 	}
-	if i.lives != life {
-		i.w.unsure[name], i.w.unsure[to] = len(i.w.trace), len(i.w.trace)
-	}
+}
+
+// note adds a line to the trace, of which the second word is a name.
+func (i *island) note(format string, args ...any) {
+	i.w.mu.Lock()
+	defer i.w.mu.Unlock()
+	i.w.trace = append(i.w.trace, fmt.Sprintf("%s island %d: ", time.Now().Format("05.000"), i.number)+fmt.Sprintf(format, args...))
 }
 
 func (i *island) life() int {
@@ -268,14 +275,35 @@ func (i *island) nextLife() {
 	i.lives++
 }
 
-// excused says whether a content may have been replaced by an operation that
-// did not know of it: a name goes on showing what was opened only as long as
-// the server lives, so one that outlives it replaces what has come meanwhile,
-// even where it fails in the end.
+// slip notes that what held a name, f, was lost with the server, if it was
+// since life. unlink(2) and rename(2) take whatever a name shows when they are
+// done, and only an open file keeps that what it was; so where that came to an
+// end they may have taken one content that came from elsewhere meanwhile, as
+// they would on any disk. What is written to a file has no such excuse: a
+// handle that cannot be what it was must refuse.
+func (i *island) slip(f *os.File, name string, life int) {
+	if i.life() == life || f.Sync() == nil {
+		return
+	}
+	i.note("slip %s", name)
+	i.w.mu.Lock()
+	defer i.w.mu.Unlock()
+	i.w.slips = append(i.w.slips, step{name: name, at: len(i.w.trace)})
+}
+
+// excused says whether a removal may have taken a content that it did not see,
+// and uses that removal up: it takes one.
 func (w *islands) excused(token string) bool {
 	b := w.born[token]
-	for name, at := range w.unsure {
-		if (name == b.name || w.moves) && at >= b.at {
+	names := map[string]bool{b.name: true}
+	for _, m := range w.moved {
+		if m.at >= b.at && names[m.name] {
+			names[m.to] = true
+		}
+	}
+	for n, s := range w.slips {
+		if s.at >= b.at && names[s.name] {
+			w.slips = slices.Delete(w.slips, n, n+1)
 			return true
 		}
 	}
@@ -329,6 +357,7 @@ func (i *island) seize(name string, flags int) (f *os.File, old string, err erro
 		f.Close()
 		return nil, "", err
 	}
+	i.note("seized %s, %q is there", name, old)
 	i.w.mu.Lock()
 	defer i.w.mu.Unlock()
 	if old != "" {
@@ -339,16 +368,16 @@ func (i *island) seize(name string, flags int) (f *os.File, old string, err erro
 
 // done notes that what replaced old is durable.
 func (i *island) done(what, name, old, fresh string) {
+	i.note("%s %s, %q was there, now %q", what, name, old, fresh)
 	i.w.mu.Lock()
 	defer i.w.mu.Unlock()
 	i.w.effects[what]++
-	i.w.trace = append(i.w.trace, fmt.Sprintf("%s island %d: %s %s, %q was there, now %q", time.Now().Format("05.000"), i.number, what, name, old, fresh))
 	if old != "" && i.w.acked[old] {
 		i.w.gone[old] = true
 	}
 	if fresh != "" {
 		i.w.acked[fresh] = true
-		i.w.born[fresh] = birth{name, len(i.w.trace)}
+		i.w.born[fresh] = step{name: name, at: len(i.w.trace)}
 	}
 }
 
@@ -373,11 +402,13 @@ func (i *island) write(name string) error {
 }
 
 func (i *island) remove(name string) error {
+	life := i.life()
 	f, old, err := i.seize(name, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	defer i.slip(f, name, life)
 	if err := os.Remove(filepath.Join(i.mnt, name)); err != nil {
 		return err
 	}
@@ -391,11 +422,14 @@ func (i *island) remove(name string) error {
 // rename moves a file, whose content stays what it is, over another, which is
 // made if it is not there: it could come from elsewhere at any moment.
 func (i *island) rename(from, to string) error {
+	life := i.life()
 	f, old, err := i.seize(to, os.O_CREATE)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	defer i.slip(f, to, life)
+	i.move(from, to)
 	if err := os.Rename(filepath.Join(i.mnt, from), filepath.Join(i.mnt, to)); err != nil {
 		return err
 	}
@@ -404,6 +438,13 @@ func (i *island) rename(from, to string) error {
 	}
 	i.done("rename", from+" to "+to, old, "")
 	return nil
+}
+
+// move notes that what is at from may be at to from now on.
+func (i *island) move(from, to string) {
+	i.w.mu.Lock()
+	defer i.w.mu.Unlock()
+	i.w.moved = append(i.w.moved, step{name: from, to: to, at: len(i.w.trace)})
 }
 
 func (i *island) syncDir(name string) error {
@@ -415,11 +456,18 @@ func (i *island) syncDir(name string) error {
 	return d.Sync()
 }
 
-// gossip lets every device hear of all others, twice, in a ring.
+// gossip lets every device hear of all others, twice, in a ring. One that is
+// connecting since the network was cut goes on failing for a while.
 func (w *islands) gossip() {
 	for range 2 {
 		for n, i := range w.all {
-			i.run("volume", "sync", "files", fmt.Sprint("island", (n+2)%3))
+			must(w.t, i.eventually(func() error {
+				out, err := i.try("volume", "sync", "files", fmt.Sprint("island", (n+2)%3))
+				if err != nil {
+					w.t.Logf("island %d: %s", i.number, out)
+				}
+				return err
+			}))
 		}
 	}
 }
@@ -448,12 +496,12 @@ func (w *islands) rest() {
 		}
 	}
 	lost, back, excused := 0, 0, 0
-	for token := range w.acked {
+	for _, token := range slices.Sorted(maps.Keys(w.acked)) {
 		switch {
 		case have[token] || w.over[token]:
 		case w.excused(token):
 			excused++
-			w.t.Logf("%s was perhaps replaced by what outlived a server:\n%s", token, w.story(token))
+			w.t.Logf("%s was perhaps removed by one whose server was killed:\n%s", token, w.story(token))
 		default:
 			w.t.Errorf("%s is lost:\n%s", token, w.story(token))
 			lost++
@@ -478,21 +526,24 @@ func (w *islands) rest() {
 			w.t.Errorf("%s litters the tree", path)
 		}
 	}
-	w.t.Logf("%v done, %d failed, %d servers killed, %d cuts; %d contents acknowledged, %d replaced, %d perhaps; %d paths, %d in conflict; moves %v",
-		w.effects, w.failed, w.kills, w.cuts, len(w.acked), len(w.gone), excused, len(want), conflicts, w.moves)
+	w.t.Logf("%v done, %d failed, %d servers killed, %d cuts; %d contents acknowledged, %d replaced; %d removals slipped, %d contents for that; %d paths, %d in conflict; moves %v",
+		w.effects, w.failed, w.kills, w.cuts, len(w.acked), len(w.gone), len(w.slips)+excused, excused, len(want), conflicts, w.moves)
 }
 
-// story is what was done to the names that had a content.
+// story is what was done to the names that had a content, and to the servers.
 func (w *islands) story(token string) string {
-	names := map[string]bool{}
+	names := map[string]bool{"-": true}
 	var out []string
 	for pass := range 2 {
 		for _, line := range w.trace {
-			name := strings.Fields(line)[4]
-			if strings.Contains(line, token) {
-				names[name] = true
+			words := strings.Fields(line)[4:]
+			for n := range words {
+				words[n] = strings.Trim(words[n], ",:")
 			}
-			if pass == 1 && names[name] {
+			if strings.Contains(line, token) {
+				names[words[0]] = true
+			}
+			if pass == 1 && slices.ContainsFunc(words, func(word string) bool { return names[word] }) {
 				out = append(out, line)
 			}
 		}

@@ -9,14 +9,20 @@ import (
 
 // Attr is what stat(2) says of the file.
 func (f *Fid) Attr(ctx context.Context) (p9srv.Attr, error) {
+	_, a, err := f.Stat(ctx)
+	return a, err
+}
+
+// Stat is Attr, and the qid that goes with it.
+func (f *Fid) Stat(ctx context.Context) (p9srv.QID, p9srv.Attr, error) {
 	k, err := f.call(ctx, p9srv.Tgetattr, func(b []byte) []byte { return put64(b, 0x3fff) })
 	if err != nil {
-		return p9srv.Attr{}, err
+		return p9srv.QID{}, p9srv.Attr{}, err
 	}
 	defer k.recycle()
 	d := p9srv.NewDecoder(k.body)
 	valid := d.U64()
-	d.QID()
+	q := d.QID()
 	a := p9srv.Attr{
 		Mode: d.U32(), UID: d.U32(), GID: d.U32(), NLink: d.U64(), RDev: d.U64(),
 		Size: d.U64(), BlockSize: d.U64(), Blocks: d.U64(),
@@ -25,7 +31,7 @@ func (f *Fid) Attr(ctx context.Context) (p9srv.Attr, error) {
 	if valid&0x800 == 0 {
 		a.BTime = 0
 	}
-	return a, f.c.parsed(&d)
+	return q, a, f.c.parsed(&d)
 }
 
 // clock takes seconds and nanoseconds.

@@ -44,17 +44,18 @@ func split(ns int64) (sec uint64, nsec uint32) {
 
 // GetAttr is stat(2).
 func (b *bridge) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, _ *session, n *inode, fid *client.Fid) error {
-		return b.answerAttr(ctx, n, fid, out)
+	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, s *session, n *inode, fid *client.Fid) error {
+		return b.answerAttr(ctx, s, n, fid, out)
 	})
 }
 
-func (b *bridge) answerAttr(ctx context.Context, n *inode, fid *client.Fid, out *fuse.AttrOut) error {
-	epoch := b.epoch(n)
-	a, err := fid.Attr(ctx)
+func (b *bridge) answerAttr(ctx context.Context, s *session, n *inode, fid *client.Fid, out *fuse.AttrOut) error {
+	epoch, moves := b.epoch(n), b.moves(n)
+	q, a, err := fid.Stat(ctx)
 	if err != nil {
 		return err
 	}
+	b.learn(n, s, q.Version, moves)
 	if a.Mode&syscall.S_IFMT != n.typ {
 		return syscall.ESTALE
 	}
@@ -68,13 +69,22 @@ func (b *bridge) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 	set := setAttr(in)
 	fh, isOpen := in.GetFh()
 	kill := in.Valid&fuse.FATTR_KILL_SUIDGID != 0
+	sent, before := false, uint32(0)
 	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, s *session, n *inode, fid *client.Fid) error {
+		if !sent {
+			before = b.seenVersion(n)
+		}
 		if h := b.handles.get(fh); isOpen && h != nil {
 			var err error
 			if fid, err = h.use(ctx, s); err != nil {
 				return err
 			}
+		} else if sent && set.Valid&p9srv.SetSize != 0 {
+			if err := b.untouched(ctx, fid, set.Size, before); err != nil {
+				return err
+			}
 		}
+		sent = true
 		if set.Valid&p9srv.SetSize != 0 {
 			b.wrote(n)
 		}
@@ -85,7 +95,8 @@ func (b *bridge) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 		if err := fid.SetAttr(ctx, set); err != nil {
 			return err
 		}
-		return b.answerAttr(ctx, n, fid, out)
+		b.moved(n)
+		return b.answerAttr(ctx, s, n, fid, out)
 	})
 }
 

@@ -29,8 +29,10 @@ type bridge struct {
 	inodes  *table
 	handles *handles
 	locks   *lockBook
-	events  *watcher        // nil: nothing may be cached
-	noWait  context.Context // ended
+	events  *watcher          // nil: nothing may be cached
+	noWait  context.Context   // ended
+	due     map[*inode]uint64 // files whose version is to be asked for, and their moves; inodes.mu guards it
+	more    chan struct{}     // holds one token when something is due
 	log     *slog.Logger
 }
 
@@ -44,6 +46,8 @@ func newBridge(l *link, log *slog.Logger) *bridge {
 		handles:       newHandles(),
 		locks:         newLockBook(),
 		log:           log,
+		due:           make(map[*inode]uint64),
+		more:          make(chan struct{}, 1),
 	}
 	b.inodes = newTable(maxIdleFids, b.clunk)
 	var cancel context.CancelFunc

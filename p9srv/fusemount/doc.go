@@ -11,6 +11,8 @@
 //	link             one connection after the other
 //	inode, fid       the files that the kernel knows, and their fids
 //	handle           open files
+//	stand, replay    what may go on, and be sent again, after a lost connection
+//	unsynced         what fsync has to tell
 //	events           what changed at the server, told to the kernel
 //
 // # Inodes and fids
@@ -36,7 +38,27 @@
 // again if that does no harm, or if it can be told from the outcome that it
 // had been done: an entry that is to be removed is gone, one that is to be
 // made is there. A write that appends fails with EIO, as does one to a ctl
-// file: nobody knows whether it was done.
+// file: nobody knows whether it was done. So does a request that removes,
+// replaces or truncates when its name shows another version by then than it
+// did: it may have been done, and must not be done again to what came since.
+//
+// A writer supersedes only what it saw. The server sees to that while it
+// lives; a file that is opened again at the next one may be something else: a
+// version that a peer sent, which would be replaced on all devices unseen, or
+// the file as it was before writes that went down with the server, which would
+// get a hole. So a handle that can write goes on only if the file has the
+// QID.Version that its last write, or its opening, made of it (stand). It is
+// asked for with each fsync, and otherwise when nothing was written for 20 ms,
+// at one message each. Else all of the handle's requests fail with EIO for
+// good, fsync among them, and the program, which has been told, may open the
+// file again: it then sees what there is. So a program that writes without a
+// pause while its server is killed or stopped gets EIO; one that is idle, or
+// has just called fsync, goes on. Becoming a concurrent version instead would
+// keep the bytes of both, but the writer's would be a torso, some of its writes
+// on top of something else, that nobody was told of.
+//
+// What was written, not synced, and closed before the server was killed may be
+// gone, as with a disk: the next fsync of the file, by whomever, fails once.
 //
 // # Interrupts
 //

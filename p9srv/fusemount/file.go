@@ -14,7 +14,17 @@ import (
 
 // Open is open(2) of a file that is there.
 func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	truncate, sent, before := in.Flags&syscall.O_TRUNC != 0, false, uint32(0)
 	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, s *session, n *inode, fid *client.Fid) error {
+		if !sent {
+			before = b.seenVersion(n)
+		} else if truncate {
+			if err := b.untouched(ctx, fid, 0, before); err != nil {
+				return err
+			}
+		}
+		sent = true
+		moves := b.moves(n)
 		f, err := fid.Walk(ctx)
 		if err != nil {
 			return err
@@ -27,7 +37,7 @@ func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 			b.clunk(f)
 			return err
 		}
-		if in.Flags&syscall.O_TRUNC != 0 {
+		if truncate {
 			b.wrote(n)
 			b.changed(n, s)
 			if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
@@ -37,7 +47,7 @@ func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 		if b.keepFor() > 0 && b.cachedVersion(n) != f.QID().Version {
 			b.events.takeAttr(n)
 		}
-		b.answerOpen(s, n, f, in.Flags&openFlags, out)
+		b.answerOpen(s, n, f, in.Flags&openFlags, moves, out)
 		return nil
 	})
 }
@@ -57,10 +67,14 @@ func unlinked(ctx context.Context, f *client.Fid, flags uint32) error {
 	return err
 }
 
-// answerOpen makes the handle of a file that was opened.
-func (b *bridge) answerOpen(s *session, n *inode, f *client.Fid, flags uint32, out *fuse.OpenOut) {
+// answerOpen makes the handle of a file that was opened; moves are from before.
+func (b *bridge) answerOpen(s *session, n *inode, f *client.Fid, flags uint32, moves uint64, out *fuse.OpenOut) {
 	same := b.samePages(n, f.QID().Version)
 	h := b.newHandle(s, n, f, flags)
+	if h.writes() {
+		b.judge(n, s, f.QID().Version)
+	}
+	b.learn(n, s, f.QID().Version, moves)
 	out.Fh = b.handles.add(h)
 	switch {
 	case h.stream:
@@ -93,6 +107,7 @@ func (b *bridge) samePages(n *inode, version uint32) bool {
 // Create is open(2) with O_CREAT of a name that is not there.
 func (b *bridge) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	flags := in.Flags & openFlags
+	sent, ours := false, uint64(0)
 	return b.inDir(cancel, &in.InHeader, func(ctx context.Context, s *session, dir *inode) (err error) {
 		epoch := b.epoch(dir)
 		made := b.making(dir, name)
@@ -101,11 +116,17 @@ func (b *bridge) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, 
 		if err != nil {
 			return err
 		}
-		if err = f.Create(ctx, name, flags, in.Mode&07777, b.newGID(dir, in.Gid)); err != nil {
+		if again := sent; again {
+			err = b.createAgain(ctx, f, name, flags, in.Mode&07777, b.newGID(dir, in.Gid), ours)
+		} else {
+			sent = true
+			err = f.Create(ctx, name, flags, in.Mode&07777, b.newGID(dir, in.Gid))
+		}
+		if err != nil {
 			b.clunk(f)
 			return err
 		}
-		flags &^= syscall.O_EXCL // it is ours, should the connection be lost now
+		ours = f.QID().Path
 		b.changed(dir, s)
 		n, err := b.enterOpen(ctx, s, dir, name, f, epoch, &out.EntryOut)
 		if err != nil {
@@ -113,7 +134,7 @@ func (b *bridge) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, 
 			return err
 		}
 		b.changed(n, s)
-		b.answerOpen(s, n, f, flags, &out.OpenOut)
+		b.answerOpen(s, n, f, flags&^syscall.O_EXCL, b.moves(n), &out.OpenOut)
 		return nil
 	})
 }
@@ -182,6 +203,7 @@ func (b *bridge) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 			return syscall.EIO // nobody knows whether it was written
 		}
 		if n > 0 && !s.lost(err) {
+			b.moved(h.n)
 			return nil
 		}
 		return err
@@ -252,7 +274,11 @@ func (b *bridge) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.St
 		}
 		b.wrote(h.n)
 		b.changed(h.n, s)
-		return fid.SetAttr(ctx, p9srv.SetAttr{Valid: p9srv.SetSize, Size: in.Offset + in.Length})
+		err = fid.SetAttr(ctx, p9srv.SetAttr{Valid: p9srv.SetSize, Size: in.Offset + in.Length})
+		if err == nil {
+			b.moved(h.n)
+		}
+		return err
 	})
 }
 

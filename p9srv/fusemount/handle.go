@@ -16,7 +16,8 @@ import (
 // When the connection was lost, use opens the file again by its path, if it
 // still is the same file, and takes its locks again. Where that fails, the
 // handle's requests get the error of then: ESTALE if the file is gone, EIO if
-// somebody else got its locks, and that for good.
+// somebody else got its locks or what it was writing is not what is there now
+// (stand), and that for good.
 //
 // The server lets a fid that is open for reading go on with the version of
 // the file that it opened, when a peer's takes its place. The kernel cannot: it
@@ -34,7 +35,7 @@ type handle struct {
 	turned atomic.Uint64 // inode.turned when now was opened
 
 	turn chan struct{} // holds one token; who has it may change the rest
-	dead error         // its locks were lost
+	dead error         // its locks were lost, or what it writes
 	both opened        // see other
 	list listing       // of a directory
 }
@@ -126,6 +127,9 @@ func (h *handle) renew(ctx context.Context, o *opened) (*client.Fid, error) {
 // reopen opens the file in a new session.
 func (h *handle) reopen(ctx context.Context, s *session) (*client.Fid, error) {
 	fid, err := h.openAgain(ctx, s, h.flags)
+	if err == nil && h.writes() && !h.b.judge(h.n, s, fid.QID().Version) {
+		err = errTurned
+	}
 	if err == nil {
 		err = h.relock(ctx, s, fid)
 	}
@@ -136,11 +140,19 @@ func (h *handle) reopen(ctx context.Context, s *session) (*client.Fid, error) {
 	if fid != nil {
 		h.b.clunk(fid)
 	}
-	if errors.Is(err, errLockLost) {
+	if errors.Is(err, errLockLost) || errors.Is(err, errTurned) {
 		h.dead = syscall.EIO
 		return nil, h.dead
 	}
 	return nil, err
+}
+
+// errTurned says that a file is not what its writer left.
+var errTurned = errors.New("it is not the version that was being written")
+
+// writes says whether bytes of a file may be changed through h.
+func (h *handle) writes() bool {
+	return h.flags&syscall.O_ACCMODE != syscall.O_RDONLY && h.n.typ == syscall.S_IFREG && !h.stream
 }
 
 // openAgain walks to the file and opens it.

@@ -48,6 +48,9 @@ type inode struct {
 	rest     time.Time // a directory is not compared again before
 	unsynced *session  // in which it was changed first since its last fsync; nil: in none
 
+	stand stand  // of those who write it
+	seen  uint32 // QID.Version as last told; 0: not known since it was changed
+
 	// turned counts how often the file may have got other bytes by another
 	// way than this mount's; see handle. It needs no lock.
 	turned atomic.Uint64

@@ -181,6 +181,7 @@ func (m *Mounted) start() error {
 	m.stop = stop
 	b := m.bridge
 	m.work.Go(func() { b.link.run(ctx, b.restore) })
+	m.work.Go(func() { b.runSettle(ctx) })
 	if w := b.events; w != nil {
 		var k notifier = m.server
 		w.kernel.Store(&k)

@@ -43,16 +43,17 @@ func (b *bridge) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 // answerEntry tells the kernel of a file, taking over its fid. epoch is the
 // directory's from before the walk.
 func (b *bridge) answerEntry(ctx context.Context, s *session, dir *inode, name string, fid *client.Fid, epoch uint64, out *fuse.EntryOut) (*inode, error) {
-	own := uint64(0)
+	own, moves := uint64(0), uint64(0)
 	if n := b.inodes.find(fid.QID().Path); n != nil {
-		own = b.epoch(n)
+		own, moves = b.epoch(n), b.moves(n)
 	}
-	a, err := fid.Attr(ctx)
+	q, a, err := fid.Stat(ctx)
 	if err != nil {
 		b.clunk(fid)
 		return nil, err
 	}
 	n := b.inodes.enter(dir, name, found{s, fid, a})
+	b.learn(n, s, q.Version, moves)
 	*out = fuse.EntryOut{NodeId: n.id}
 	fillAttr(a, n.path, &out.Attr)
 	out.SetAttrTimeout(b.saw(n, a, own))
@@ -212,12 +213,19 @@ func (b *bridge) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) f
 // remove takes an entry away. One that is gone when it is tried again was
 // taken away before the connection was lost.
 func (b *bridge) remove(cancel <-chan struct{}, in *fuse.InHeader, name string, flags uint32) fuse.Status {
-	sent := false
+	sent, was := false, glimpse{}
 	return b.onNode(cancel, in, func(ctx context.Context, s *session, dir *inode, d *client.Fid) error {
 		b.changed(dir, s)
-		again := sent
+		if !sent {
+			was = b.glimpse(dir, name)
+		} else if done, err := b.removed(ctx, d, name, was); done || err != nil {
+			if done {
+				b.inodes.gone(dir, name)
+			}
+			return err
+		}
 		sent = true
-		if err := d.UnlinkAt(ctx, name, flags); err != nil && !(again && errors.Is(err, syscall.ENOENT)) {
+		if err := d.UnlinkAt(ctx, name, flags); err != nil {
 			return err
 		}
 		b.inodes.gone(dir, name)
@@ -234,7 +242,7 @@ func (b *bridge) Rename(cancel <-chan struct{}, in *fuse.RenameIn, name, newName
 	if in.Flags != 0 {
 		return fuse.EINVAL
 	}
-	sent := false
+	sent, was := false, renaming{}
 	return b.onNode(cancel, &in.InHeader, func(ctx context.Context, s *session, dir *inode, d *client.Fid) (err error) {
 		made := b.making(to, newName)
 		defer func() { made(err) }()
@@ -245,27 +253,23 @@ func (b *bridge) Rename(cancel <-chan struct{}, in *fuse.RenameIn, name, newName
 		defer b.letGo(to)
 		b.changed(dir, s)
 		b.changed(to, s)
-		again := sent
-		sent = true
-		err = d.RenameAt(ctx, name, t, newName)
-		if err != nil && !(again && errors.Is(err, syscall.ENOENT) && b.arrived(ctx, s, dir, name, t, newName)) {
+		done := false
+		if !sent {
+			was = renaming{b.glimpse(dir, name), b.glimpse(to, newName)}
+		} else if done, err = was.done(ctx, b, d, name, t, newName); err != nil {
 			return err
+		}
+		sent = true
+		if !done {
+			err = d.RenameAt(ctx, name, t, newName)
+		}
+		if err != nil {
+			return err
+		}
+		if n := b.inodes.child(dir, name); n != nil {
+			b.moved(n)
 		}
 		b.inodes.moved(dir, name, to, newName)
 		return nil
 	})
-}
-
-// arrived says whether a rename was done before the connection was lost.
-func (b *bridge) arrived(ctx context.Context, s *session, dir *inode, name string, t *client.Fid, newName string) bool {
-	n := b.inodes.child(dir, name)
-	if n == nil {
-		return false
-	}
-	fid, err := t.Walk(ctx, newName)
-	if err != nil {
-		return false
-	}
-	defer b.clunk(fid)
-	return fid.QID().Path == n.path
 }

@@ -58,6 +58,7 @@ func TestServerRestart(t *testing.T) {
 	defer stays.Close()
 	_, err = stays.WriteString("before, ")
 	check(t, err)
+	check(t, stays.Sync())
 	gone, err := os.Create(filepath.Join(dir, "gone"))
 	check(t, err)
 	defer gone.Close()

@@ -12,7 +12,7 @@ import (
 // program wrote before is gone. So each inode remembers in which session it
 // was changed first since its last fsync. If that session was lost, the next
 // fsync fails with EIO, once, as after a disk's error; also where the server
-// came back with everything, since nobody can tell.
+// came back with everything, unless the file's version proves it (stand).
 
 // changed notes that n was changed in s.
 func (b *bridge) changed(n *inode, s *session) {
@@ -43,6 +43,8 @@ func (b *bridge) fsync(ctx context.Context, s *session, n *inode, fid *client.Fi
 	err := fid.Fsync(ctx, dataOnly)
 	if err != nil {
 		b.changed(n, s)
+	} else if n.typ == syscall.S_IFREG {
+		b.askFid(ctx, s, n, fid)
 	}
 	return err
 }

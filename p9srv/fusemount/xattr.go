@@ -65,7 +65,10 @@ func (b *bridge) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name stri
 		sent = true
 		err := fid.SetXattr(ctx, name, value, in.Flags)
 		if again && errors.Is(err, syscall.EEXIST) {
-			return nil
+			err = nil
+		}
+		if err == nil {
+			b.moved(n)
 		}
 		return err
 	})
@@ -83,7 +86,10 @@ func (b *bridge) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, name str
 		sent = true
 		err := fid.RemoveXattr(ctx, name)
 		if again && errors.Is(err, syscall.ENODATA) {
-			return nil
+			err = nil
+		}
+		if err == nil {
+			b.moved(n)
 		}
 		return err
 	})

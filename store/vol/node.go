@@ -71,6 +71,9 @@ func (n *Node) Version() uint64 {
 }
 
 func (in *inode) version() uint64 {
+	if in.held != nil {
+		return max(in.held.Change, in.change)
+	}
 	c := max(in.rec().Change, in.at.rec.Change)
 	if in.mark != "" {
 		c = max(c, in.change)

@@ -253,3 +253,30 @@ func TestRestoredCopy(t *testing.T) {
 		t.Fatal("change of the new replica")
 	}
 }
+
+// TestVersionAfterCrash: what a name shows when it is opened again, because a
+// writer whom it had waited for went with the server, has another version
+// than what that writer had.
+func TestVersionAfterCrash(t *testing.T) {
+	chunks, sealer := testStore(t)
+	id := NewID()
+	a, d := newDiskOn(t, chunks, sealer, id).open(), newDiskOn(t, chunks, sealer, id)
+	writeFile(t, a.Root(), "f", "base")
+	b := d.open()
+	pull(t, b, a, -1)
+	openFile(t, b, "f", true)
+	before := must[*Node](t)(b.Root().Lookup(ctx, "f")).Version()
+	writeFile(t, a.Root(), "f", "theirs")
+	pull(t, b, a, -1)
+	if got := readFile(t, b.Root(), "f"); got != "base" {
+		t.Fatal(got)
+	}
+	ok(t, b.Close())
+	b = d.open()
+	if got := readFile(t, b.Root(), "f"); got != "theirs" {
+		t.Fatal(got)
+	}
+	if must[*Node](t)(b.Root().Lookup(ctx, "f")).Version() == before {
+		t.Fatal("the same version, though the bytes are others")
+	}
+}

@@ -7,13 +7,16 @@ import (
 // present makes rec, which is about to become the record of e in place of
 // old, show what it has to: it settles the number, the version and the times
 // that count here. While a writer stands before what the name showed, that
-// stays (inode.held).
+// stays (inode.held), and the record gets a number that nobody sees until the
+// writer has gone, with the server if it must be: then the name shows something
+// else, and must not have the version that the writer had.
 func (v *Volume) present(e *entry, old, rec *record) {
 	in := e.node
 	if in != nil && in.pinned() {
 		if in.held == nil {
 			in.held = old
 		}
+		rec.Change = v.changed(in.num)
 		return
 	}
 	was, is := old.kind(), rec.kind()

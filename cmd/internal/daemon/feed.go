@@ -37,7 +37,10 @@ type feed struct {
 
 	mu      sync.Mutex // guards all below
 	live    bool       // it hears of changes
-	problem error      // why it does not, or why content is missing
+	behind  bool       // it has heard of some that are not here yet
+	lacking bool       // their content may not be
+	problem error      // why it does not hear, or why content is missing
+	again   time.Time  // when it tries again
 	pulled  time.Time  // when changes last came in
 }
 
@@ -79,10 +82,10 @@ func (f *feed) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		f.lost(err)
 		if time.Since(began) > feedPatience {
 			wait = feedRetry
 		}
+		f.lost(err, wait)
 		select {
 		case <-time.After(wait):
 		case <-f.knocked:
@@ -104,6 +107,7 @@ func (f *feed) listen(ctx context.Context) error {
 			return peerError(from.peer, from.at.name, err)
 		}
 		began := time.Now()
+		f.set(func() { f.behind = true })
 		if err := f.pull(ctx, from); err != nil {
 			return err
 		}
@@ -154,9 +158,9 @@ func (f *feed) pull(ctx context.Context, from *origin) error {
 func (f *feed) heard(from *origin, r replica.Result) {
 	f.mu.Lock()
 	was := f.live
-	f.live = true
+	f.live, f.behind, f.lacking = true, false, true
 	if !was {
-		f.problem = nil
+		f.problem, f.again = nil, time.Time{}
 	}
 	if r.Changed > 0 {
 		f.pulled = time.Now()
@@ -171,11 +175,18 @@ func (f *feed) heard(from *origin, r replica.Result) {
 	}
 }
 
-// lost notes that the peer cannot be followed.
-func (f *feed) lost(err error) {
+// set changes what mu guards.
+func (f *feed) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+// lost notes that the peer cannot be followed, until it is tried after wait.
+func (f *feed) lost(err error, wait time.Duration) {
 	f.mu.Lock()
 	was := f.live || f.problem == nil
-	f.live, f.problem = false, err
+	f.live, f.behind, f.problem, f.again = false, false, err, time.Now().Add(wait)
 	f.mu.Unlock()
 	if was {
 		f.d.event("follow.lost", "volume", f.v.name, "peer", f.d.peerLabel(f.key), "error", err.Error())
@@ -199,11 +210,7 @@ func (f *feed) fetch(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		f.mu.Lock()
-		if f.live {
-			f.problem = err
-		}
-		f.mu.Unlock()
+		f.fetched(err, wait)
 		if again = nil; err != nil {
 			again = time.After(wait)
 			wait = min(2*wait, feedPatience)
@@ -213,16 +220,41 @@ func (f *feed) fetch(ctx context.Context) {
 	}
 }
 
+// fetched notes how a fetch of content ended, which is tried again after wait
+// if it failed.
+func (f *feed) fetched(err error, wait time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.live {
+		return
+	}
+	f.problem, f.again, f.lacking = err, time.Time{}, err != nil || len(f.came) > 0
+	if err != nil {
+		f.again = time.Now().Add(wait)
+	}
+}
+
+// state is a word for how it stands.
+func (f *feed) state() string {
+	switch {
+	case !f.live:
+		return "lost"
+	case f.behind, f.lacking:
+		return "behind"
+	}
+	return "live"
+}
+
 // record tells how it stands.
 func (f *feed) record() ctlfs.Record {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := ctlfs.Rec("follow", f.v.name, "peer", f.d.peerLabel(f.key), "state", "lost")
-	if f.live {
-		r = ctlfs.Rec("follow", f.v.name, "peer", f.d.peerLabel(f.key), "state", "live")
-	}
+	r := ctlfs.Rec("follow", f.v.name, "peer", f.d.peerLabel(f.key), "state", f.state())
 	if !f.pulled.IsZero() {
 		r = append(r, ctlfs.Rec("pulled", stamp(f.pulled))...)
+	}
+	if !f.again.IsZero() {
+		r = append(r, ctlfs.Rec("again", stamp(f.again))...)
 	}
 	if f.problem != nil {
 		r = append(r, ctlfs.Rec("error", f.problem.Error())...)
