@@ -85,7 +85,11 @@ func (c *Chunks) appendTo(seg *segment, buf []byte, r record, sealed []byte) ([]
 	seg.chunks++
 	seg.bytes += int64(r.length)
 	seg.marked = false
-	delete(c.doubtful, r.id)
+	if seg.failed { // meanwhile, and the flush may have missed it
+		c.doubtful[r.id] = seg.entry(r.id, seg.mem[r.id])
+	} else {
+		delete(c.doubtful, r.id)
+	}
 	return buf, nil
 }
 

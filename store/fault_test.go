@@ -98,6 +98,58 @@ func TestFlushFailsAndForgets(t *testing.T) {
 	mustGet(t, c, a)
 }
 
+// TestFlushFailsBesideWrite: a flush that fails between a write and the moment
+// when the chunk is known puts that chunk in doubt as well.
+func TestFlushFailsBesideWrite(t *testing.T) {
+	fs := hookedFiles{faultFiles: newFaultFiles(), wrote: new(func())}
+	f := &failing{call: "sync", suffix: ".seg", err: syscall.EIO}
+	fs.Fail = f.fail
+	c, err := openSim(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer halt(c)
+	a, b := newChunk(1, 500), newChunk(2, 500)
+	mustPut(t, c, a)
+	*fs.wrote = func() {
+		*fs.wrote = nil
+		f.on = true
+		if err := c.Sync(context.Background()); !errors.Is(err, ErrFailed) {
+			t.Errorf("sync: %v", err)
+		}
+		f.on = false
+	}
+	mustPut(t, c, b)
+	mustSync(t, c)
+	if !c.Has(a.id) || !c.Has(b.id) {
+		t.Error("a chunk has no copy that lasts after a good flush")
+	}
+}
+
+// hookedFiles calls wrote, if there is one, after each write to a segment.
+type hookedFiles struct {
+	faultFiles
+	wrote *func()
+}
+
+func (fs hookedFiles) create(path string) (file, error) {
+	f, err := fs.faultFiles.create(path)
+	return hookedFile{f, fs.wrote}, err
+}
+
+type hookedFile struct {
+	file
+	wrote *func()
+}
+
+func (f hookedFile) WritePartsAt(parts [][]byte, off int64) error {
+	err := f.file.WritePartsAt(parts, off)
+	if hook := *f.wrote; hook != nil {
+		hook()
+	}
+	return err
+}
+
 // TestDiskFull: writers hear ENOSPC, readers go on, and space brings it back.
 func TestDiskFull(t *testing.T) {
 	fs := newFaultFiles()
