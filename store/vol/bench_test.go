@@ -172,6 +172,18 @@ func BenchmarkList(b *testing.B) {
 		fill(b, d, 0, n)
 		list(b, d, touch(b, d))
 	})
+	b.Run("first", func(b *testing.B) {
+		v := newDisk(b).open()
+		for i := 0; b.Loop(); i++ {
+			b.StopTimer()
+			d := mkdir(b, v.Root(), fmt.Sprint(i))
+			fill(b, d, 0, n)
+			b.StartTimer()
+			if l, err := d.List(ctx); err != nil || len(l) != n {
+				b.Fatal(len(l), err)
+			}
+		}
+	})
 	b.Run("again", func(b *testing.B) {
 		_, d := bigDir(b, n)
 		list(b, d, func() {})

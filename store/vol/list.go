@@ -42,6 +42,14 @@ func (n *Node) List(ctx context.Context) ([]DirEntry, error) {
 		if d.list != nil && d.listed == d.edits {
 			return d.list, nil
 		}
+		if d.cached == d.records {
+			out, edits := d.inMemory(), d.edits
+			v.mu.Unlock()
+			list := sortEntries(out)
+			v.mu.Lock()
+			v.listings.keep(d, list, edits)
+			return list, nil
+		}
 		l := lister{v: v, dir: d.num, out: make([]DirEntry, 0, d.live), changed: v.unsaved(d)}
 		if try == 3 {
 			return l.list()
@@ -133,6 +141,18 @@ func (l *lister) stored(name, value []byte) error {
 		l.take(DirEntry{Name: string(name), Ino: h.ino, Kind: h.kind, Block: h.block, Version: h.change})
 	}
 	return nil
+}
+
+// inMemory is what d lists if all names of which something is stored are in
+// memory, in any order.
+func (d *dir) inMemory() []DirEntry {
+	out := make([]DirEntry, 0, d.live)
+	for _, e := range d.children {
+		if de := e.dirEntry(); de.Kind != 0 && de.Name != "" {
+			out = append(out, de)
+		}
+	}
+	return out
 }
 
 // unsaved are the names in memory that Bolt may have otherwise, in any order;
