@@ -3,6 +3,7 @@ package vol
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+
+	"go.etcd.io/bbolt"
 
 	"bazil/merge"
 	"bazil/store"
@@ -42,16 +45,18 @@ func flipVolume(t *testing.T) (d *disk, want files) {
 }
 
 // TestFlips flips bits of a volume's file. What is read is right, or fails, or
-// says that a name is not there; and marking for a collection, which reads
-// everything, fails where anything counts that was changed.
+// says that a name is not there; marking for a collection, which reads
+// everything, fails where anything counts that was changed; and a check tells
+// of every flip in a key or a value, and of all that reading tells of.
 func TestFlips(t *testing.T) {
 	d, want := flipVolume(t)
 	whole := must[[]byte](t)(os.ReadFile(d.path))
 	v := d.open()
 	marked := must[map[store.ID]bool](t)(markOf(v))
 	ok(t, v.Close())
+	parts := partsOf(t, whole)
 	r := rand.New(rand.NewPCG(1, 1))
-	found, missed := 0, 0
+	tried, read, checked := map[string]int{}, map[string]int{}, map[string]int{}
 	var pages []int
 	for page := 0; page < len(whole); page += 4096 {
 		if !slices.Equal(whole[page:page+4096], make([]byte, 4096)) {
@@ -62,19 +67,95 @@ func TestFlips(t *testing.T) {
 		bit := 8*pages[r.IntN(len(pages))] + r.IntN(8*4096)
 		b := slices.Clone(whole)
 		b[bit/8] ^= 1 << (bit % 8)
-		switch told, why := tryFlip(t, d, b, want, marked); {
-		case why != "":
-			t.Errorf("bit %d: %s", bit, why)
-		case told:
-			found++
-		default:
-			missed++ // in a page or a part of one that nothing leads to
+		part := parts[bit/8]
+		tried[part]++
+		told, why := tryFlip(t, d, b, want, marked)
+		if why != "" {
+			t.Errorf("bit %d, %s: %s", bit, part, why)
+		}
+		faults := checkFlip(t, d, b)
+		if told {
+			read[part]++
+		}
+		if len(faults) > 0 {
+			checked[part]++
+		} else if told || part == "data" {
+			t.Errorf("bit %d, %s: a check finds nothing", bit, part)
 		}
 	}
-	t.Logf("%d flips found, %d without effect", found, missed)
-	if found < *flips/5 {
-		t.Error("hardly any flip was found")
+	for part, n := range tried {
+		t.Logf("of %d flips in %s reading finds %d, a check %d", n, part, read[part], checked[part])
 	}
+	if tried["data"] < *flips/5 {
+		t.Error("hardly any data was hit")
+	}
+}
+
+// partsOf tells what each byte of a volume's file is: of a meta page, of the
+// free list, of the head or the table of a page, of a bucket's head, which has
+// a number that nothing uses, data, which is keys and values, or unused.
+func partsOf(t *testing.T, whole []byte) []string {
+	path := filepath.Join(t.TempDir(), "volume")
+	ok(t, os.WriteFile(path, whole, 0o600))
+	parts := make([]string, len(whole))
+	for i := range parts {
+		parts[i] = "unused"
+	}
+	fill := func(part string, from, n int) {
+		for i := range n {
+			parts[from+i] = part
+		}
+	}
+	db := must[*store.Bolt](t)(store.OpenBoltToRead(path))
+	defer db.Close()
+	ok(t, db.View(func(tx *bbolt.Tx) error {
+		for id := 0; ; id++ {
+			info, err := tx.Page(id)
+			if info == nil || err != nil {
+				return err
+			}
+			at := id * 4096
+			id += info.OverflowCount
+			switch info.Type {
+			case "free":
+			case "meta":
+				fill("a meta page", at, 80)
+			case "freelist":
+				fill("the free list", at, 16+8*info.Count)
+			default:
+				fill("the table of a page", at, 16*(1+info.Count))
+				for i := range info.Count {
+					from := at + 16*(1+i)
+					e := whole[from:]
+					var pos, size int
+					if info.Type == "leaf" {
+						pos, size = int(le.Uint32(e[4:])), int(le.Uint32(e[8:])+le.Uint32(e[12:]))
+					} else {
+						pos, size = int(le.Uint32(e)), int(le.Uint32(e[4:]))
+					}
+					part := "data"
+					if info.Type == "leaf" && e[0]&1 != 0 {
+						part = "a bucket's head"
+					}
+					fill(part, from+pos, size)
+				}
+			}
+		}
+	}))
+	return parts
+}
+
+var le = binary.LittleEndian
+
+// checkFlip is what a check finds in a volume's file with these bytes.
+func checkFlip(t *testing.T, d *disk, b []byte) (faults []error) {
+	path := filepath.Join(t.TempDir(), "volume")
+	ok(t, os.WriteFile(path, b, 0o600))
+	_, err := CheckFile(ctx, path, d.chunks, d.sealer, false, func(err error) { faults = append(faults, err) })
+	if err != nil {
+		faults = append(faults, err)
+	}
+	return faults
 }
 
 // tryFlip opens a volume's file with these bytes. told says that the damage

@@ -137,7 +137,7 @@ func appendSnapshotInfo(b []byte, s *SnapshotInfo) []byte {
 func decodeSnapshotInfo(name string, b []byte) (SnapshotInfo, error) {
 	d := decoder{b: b}
 	if v := d.byte(); v != snapshotInfoVersion && d.err == nil {
-		return SnapshotInfo{}, fmt.Errorf("snapshot record of version %d, want %d", v, snapshotInfoVersion)
+		return SnapshotInfo{}, fmt.Errorf("snapshot %s: record of version %d, want %d", name, v, snapshotInfoVersion)
 	}
 	s := SnapshotInfo{Name: name, Created: int64(d.fixed()), Files: d.int(), Bytes: d.int(), Pointer: d.pointer()}
 	if err := d.end(); err != nil {

@@ -1,0 +1,119 @@
+package vol
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"go.etcd.io/bbolt"
+
+	"bazil/merge"
+	"bazil/store"
+)
+
+// encodings are one of each kind of record and chunk of a volume, and what
+// reads it. The first byte of each is its version.
+var encodings = []struct {
+	name   string // as the error calls it
+	whole  []byte
+	decode func(b []byte) error
+}{
+	{"state", appendState(nil, &state{replica: 5, n: 6}), func(b []byte) error { _, err := decodeState(b); return err }},
+	{"record", appendRecord(nil, sampleRecord()), func(b []byte) error { _, err := decodeRecord(b); return err }},
+	{"record", appendRecord(nil, deviceRecord()), func(b []byte) error { _, err := decodeHead(b); return err }},
+	{"directory record", appendDirRecord(nil, samplePlace()), func(b []byte) error { _, err := decodeDirRecord(b); return err }},
+	{"wanted content", appendWant(nil, &want{ino: 9, dir: 3, name: "n", body: "\x01\x02x"}), func(b []byte) error { _, err := decodeWant(7, b); return err }},
+	{"snapshot monday: record", appendSnapshotInfo(nil, &SnapshotInfo{}), func(b []byte) error { _, err := decodeSnapshotInfo("monday", b); return err }},
+	{"tree", appendSnapTree(nil, &snapTree{}), func(b []byte) error { _, err := decodeSnapTree(b); return err }},
+	{"tree chunk", snapHead(nil, 0), func(b []byte) error { _, err := decodeSnapNode(b); return err }},
+	{"snapshot chunk", appendSnapRoot(nil, &snapRoot{root: snapEntry{kind: merge.KindDir}}), func(b []byte) error { _, err := decodeSnapRoot(b); return err }},
+	{"extent chunk", []byte{extentVersion, 0, 0}, func(b []byte) error { _, err := decodeExtentNode(b, 0, 0, true); return err }},
+	{"", []byte(bodyInfo{form: formInline, size: 3, inline: "abc"}.encode()), func(b []byte) error { _, err := Body(b).parse(); return err }},
+}
+
+// TestUnknownVersions: each record and chunk of a version that is not known is
+// refused, and the error says what it is and which version it has.
+func TestUnknownVersions(t *testing.T) {
+	for _, e := range encodings {
+		if err := e.decode(e.whole); err != nil && strings.Contains(err.Error(), "version") {
+			t.Errorf("%s of the present version: %v", e.name, err)
+		}
+		for _, version := range []byte{0, 77, 255} {
+			b := append([]byte{version}, e.whole[1:]...)
+			err := e.decode(b)
+			want := e.name + " of version "
+			if e.name == "" {
+				want = "version "
+			}
+			if err == nil || !strings.Contains(err.Error(), want+strconv.Itoa(int(version))) {
+				t.Errorf("%q of version %d: %v", e.name, version, err)
+			}
+		}
+	}
+}
+
+// TestVolumeOfTomorrow opens a volume whose format is not known yet: it is
+// refused by its version, and its file stays as it is.
+func TestVolumeOfTomorrow(t *testing.T) {
+	d := newDisk(t)
+	v := d.open()
+	writeFile(t, v.Root(), "f", "x")
+	ok(t, v.Close())
+	ok(t, changeFile(d.path, func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketMeta).Put(keyFormat, []byte{0, 0, 0, 4})
+	}))
+	before := must[[]byte](t)(os.ReadFile(d.path))
+	if _, err := Open(d.path, d.options()); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "version 00000004") {
+		t.Errorf("opened: %v", err)
+	}
+	if string(must[[]byte](t)(os.ReadFile(d.path))) != string(before) {
+		t.Error("its file has changed")
+	}
+}
+
+// TestRecordOfTomorrow has one record of an unknown version in a volume: its
+// name fails and says why, others go on, and nothing writes over it.
+func TestRecordOfTomorrow(t *testing.T) {
+	d := newDisk(t)
+	v := d.open()
+	writeFile(t, v.Root(), "new", "x")
+	writeFile(t, v.Root(), "old", "y")
+	ok(t, v.Close())
+	var kept []byte
+	ok(t, changeFile(d.path, func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketNames)
+		key := numKey(rootDir, "new")
+		value := append([]byte{77}, must[[]byte](t)(getSummed(b, key))[1:]...)
+		kept = value
+		return putSummed(b, key, value)
+	}))
+	v = d.open()
+	if _, err := v.Root().Lookup(ctx, "new"); err == nil || !strings.Contains(err.Error(), `"new"`) || !strings.Contains(err.Error(), "record of version 77, want 1") {
+		t.Errorf("looked up: %v", err)
+	}
+	if got := readFile(t, v.Root(), "old"); got != "y" {
+		t.Errorf("the other reads as %q", got)
+	}
+	if _, err := v.Root().Create(ctx, "new", New{Kind: merge.KindFile}); err == nil {
+		t.Error("it was written over")
+	}
+	writeFile(t, v.Root(), "more", "z")
+	ok(t, v.Close())
+	ok(t, changeFile(d.path, func(tx *bbolt.Tx) error {
+		if got := must[[]byte](t)(getSummed(tx.Bucket(bucketNames), numKey(rootDir, "new"))); string(got) != string(kept) {
+			t.Errorf("it became %x", got)
+		}
+		return nil
+	}))
+}
+
+// changeFile changes the file of a volume that nobody has open.
+func changeFile(path string, change func(tx *bbolt.Tx) error) error {
+	db, err := store.OpenBolt(path, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.Update(change), db.Close())
+}
