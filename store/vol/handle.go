@@ -88,7 +88,9 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err e
 	}
 	n, err = h.f.c.WriteAt(ctx, p, off)
 	if n > 0 {
-		err = cmpErr(h.wrote(), err)
+		if late := h.wrote(); late != nil {
+			return 0, late // a part counts as written, and this is in vain
+		}
 	}
 	return n, err
 }
@@ -101,7 +103,9 @@ func (h *Handle) Append(ctx context.Context, p []byte) (off int64, n int, err er
 	}
 	off, n, err = h.f.c.Append(ctx, p)
 	if n > 0 {
-		err = cmpErr(h.wrote(), err)
+		if late := h.wrote(); late != nil {
+			return off, 0, late
+		}
 	}
 	return off, n, err
 }

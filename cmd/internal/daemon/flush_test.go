@@ -184,6 +184,9 @@ type relay struct {
 	l      net.Listener
 	to     string
 	silent atomic.Bool
+	most   atomic.Int64  // bytes that it passes before it falls silent; 0: all
+	again  chan struct{} // closed when it is to go on
+	passed atomic.Int64
 	conns  sync.WaitGroup
 	ctx    context.Context
 }
@@ -195,7 +198,7 @@ func newRelay(t *testing.T, to string) *relay {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &relay{l: l, to: to, ctx: ctx}
+	r := &relay{l: l, to: to, ctx: ctx, again: make(chan struct{})}
 	r.conns.Go(r.run)
 	t.Cleanup(func() {
 		cancel()
@@ -231,9 +234,15 @@ func (r *relay) pass(from, to net.Conn) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
+		if most := r.most.Load(); r.passed.Add(int64(n)) > most && most > 0 {
+			r.silent.Store(true)
+		}
 		if r.silent.Load() {
-			<-r.ctx.Done()
-			return
+			select {
+			case <-r.again:
+			case <-r.ctx.Done():
+				return
+			}
 		}
 		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
 			return
