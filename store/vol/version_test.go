@@ -109,6 +109,49 @@ func TestRecordOfTomorrow(t *testing.T) {
 	}))
 }
 
+// TestVolumeWithoutSums opens a volume of version 2, whose values have no
+// checksums: all is there, and has them from then on.
+func TestVolumeWithoutSums(t *testing.T) {
+	d, want := flipVolume(t)
+	ok(t, changeFile(d.path, func(tx *bbolt.Tx) error {
+		for _, name := range allBuckets {
+			if err := unsum(tx.Bucket(name)); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(keyFormat, []byte{0, 0, 0, formatNoSums})
+	}))
+	if faults := checkFlip(t, d, must[[]byte](t)(os.ReadFile(d.path))); len(faults) == 0 || !strings.Contains(faults[0].Error(), "version 00000002; a server that opens it") {
+		t.Errorf("a check says: %v", faults)
+	}
+	v := d.open()
+	if diff := want.differs(must[files](t)(readTree(v.Root()))); len(diff) > 0 {
+		t.Errorf("%q differ", diff)
+	}
+	if diff := want.differs(must[files](t)(readSnapshot(v, "s"))); len(diff) > 0 {
+		t.Errorf("in the snapshot %q differ", diff)
+	}
+	ok(t, v.Close())
+	if faults := checkFlip(t, d, must[[]byte](t)(os.ReadFile(d.path))); len(faults) > 0 {
+		t.Errorf("a check finds %v", faults)
+	}
+}
+
+// unsum takes the checksums of a bucket's values away.
+func unsum(b *bbolt.Bucket) error {
+	plain := map[string][]byte{}
+	err := b.ForEach(func(k, v []byte) error {
+		if string(k) != string(keyFormat) {
+			plain[string(k)] = append([]byte{}, v[:len(v)-sumLen]...)
+		}
+		return nil
+	})
+	for k, v := range plain {
+		err = errors.Join(err, b.Put([]byte(k), v))
+	}
+	return err
+}
+
 // changeFile changes the file of a volume that nobody has open.
 func changeFile(path string, change func(tx *bbolt.Tx) error) error {
 	db, err := store.OpenBolt(path, nil)
