@@ -21,7 +21,7 @@ type CLI struct {
 	Create     CreateCmd     `cmd:"" help:"Make the data directory of a new device."`
 	Up         UpCmd         `cmd:"" help:"Do all it takes to have files at DIR: data directory, server, volume, mount."`
 	Server     ServerCmd     `cmd:"" help:"Run the server."`
-	Status     StatusCmd     `cmd:""`
+	Status     StatusCmd     `cmd:"" help:"Tell how everything stands."`
 	Mount      MountCmd      `cmd:"" help:"Mount the whole tree, ctl included."`
 	Unmount    UnmountCmd    `cmd:"" help:"Take a mount away."`
 	Volume     VolumeCmd     `cmd:"" help:"Make, connect, mount and sync volumes."`

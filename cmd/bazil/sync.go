@@ -54,12 +54,6 @@ type VolumeSyncCmd struct {
 // Run asks the server.
 func (c *VolumeSyncCmd) Run(g *Globals) error { return c.run(g, c.Volume, c.Peer) }
 
-// StatusCmd tells how everything stands.
-type StatusCmd struct{}
-
-// Run asks the server.
-func (c *StatusCmd) Run(g *Globals) error { return g.do("status") }
-
 // VolumeKeepCmd says which content is kept here.
 type VolumeKeepCmd struct {
 	oneVolume

@@ -331,7 +331,7 @@ func (p *speedPair) follow(t *testing.T, name string, change func(white string, 
 	t.Helper()
 	white, black := p.white.mountAgain(t, "v", "--fuse"), p.black.mountAgain(t, "v", "--fuse")
 	p.black.run(t, "volume", "follow", "v", "white")
-	for !strings.Contains(p.black.run(t, "status"), "follow=v peer=white state=live") {
+	for !strings.Contains(p.black.run(t, "status", "--records"), "follow=v peer=white state=live") {
 	}
 	var took []time.Duration
 	for i := range 5 {
