@@ -9,8 +9,9 @@ import (
 
 // programsToRun are the programs that ask the most of a file system, as shell
 // scripts that run in an empty folder of the mount. $N is how many files or
-// rows, or megabytes, there are: full with -full, else some, and in the guest,
-// whose one processor is slow, few. $OUT is a folder outside of the mount.
+// rows, or megabytes, there are: full with -full, else some; few in the guest,
+// whose one processor is slow, and with the race detector. $OUT is a folder
+// outside of the mount.
 var programsToRun = []struct {
 	name, needs     string
 	few, some, full int
@@ -35,6 +36,8 @@ func programs(t *testing.T, dir string) {
 			switch {
 			case *full:
 				n = p.full
+			case raceEnabled:
+				n = min(p.few, 1000)
 			case testing.Short() || os.Getenv("BAZIL_GUEST") != "":
 				n = p.few
 			}
