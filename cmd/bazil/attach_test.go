@@ -70,14 +70,14 @@ func befriend(t *testing.T, white, black *device, volume, addr string, key []byt
 	for _, d := range []*device{white, black} {
 		d.addKey(t, "friends", key)
 	}
-	white.run(t, "volume", "create", "-sharing=friends", volume)
-	white.run(t, "peer", "add", blackKey, "black")
-	white.run(t, "peer", "storage", "allow", "black", "local")
-	white.run(t, "peer", "volume", "allow", "black", volume)
-	black.run(t, "peer", "add", whiteKey, "white")
-	black.run(t, "peer", "location", "set", "white", addr)
-	black.run(t, "volume", "connect", "-sharing=friends", "white", volume)
-	black.run(t, "volume", "storage", "add", volume, "peerkey:"+whiteKey)
+	white.ctl(t, "volume", "create", volume, "sharing=friends")
+	white.ctl(t, "peer", "add", blackKey, "black")
+	white.ctl(t, "peer", "storage", "allow", "black", "local")
+	white.ctl(t, "peer", "volume", "allow", "black", volume)
+	black.ctl(t, "peer", "add", whiteKey, "white")
+	black.ctl(t, "peer", "location", "set", "white", addr)
+	black.ctl(t, "volume", "connect", "white", volume, "sharing=friends")
+	black.ctl(t, "volume", "storage", "add", volume, "peerkey:"+whiteKey)
 	return whiteKey
 }
 

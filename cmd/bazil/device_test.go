@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"bazil/ctlfs"
 )
 
 // device is a data directory with a server that runs on it, as a process of
@@ -68,6 +71,17 @@ func (d *device) run(t testing.TB, args ...string) string {
 		t.Fatalf("bazil %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// ctl writes a command to the device's ctl file, without a process for it, and
+// returns the answer.
+func (d *device) ctl(t testing.TB, words ...string) string {
+	t.Helper()
+	answer, err := (&Globals{DataDir: d.dir, ctx: context.Background()}).ask(ctlfs.Join(words))
+	if err != nil {
+		t.Fatalf("%s: %v", ctlfs.Join(words), err)
+	}
+	return answer
 }
 
 // mount mounts a volume, made for this, at a new folder.

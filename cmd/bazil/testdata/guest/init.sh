@@ -10,7 +10,8 @@ mount -t tmpfs -o size=1600M mnt /mnt
 mkdir /mnt/tmp
 modules=$(echo /usr/lib/uml/modules/*/kernel)
 for m in fs/netfs/netfs fs/fscache/fscache net/9p/9pnet net/9p/9pnet_fd fs/9p/9p \
-	net/vmw_vsock/vsock net/vmw_vsock/vmw_vsock_virtio_transport_common net/vmw_vsock/vsock_loopback; do
+	net/vmw_vsock/vsock net/vmw_vsock/vmw_vsock_virtio_transport_common net/vmw_vsock/vsock_loopback \
+	fs/fuse/fuse; do
 	busybox insmod "$modules/$m.ko"
 done
 busybox ip link set lo up
