@@ -127,6 +127,7 @@ func TestCircle(t *testing.T) {
 // at three servers and mounts: two change the same things without hearing of
 // each other, and all three come to see the same.
 func (c *circle) conflictMatrix(t *testing.T) {
+	c.t = t
 	type change func(dir string) error
 	write := func(name, text string) change {
 		return func(dir string) error { return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644) }
@@ -204,6 +205,7 @@ func (c *circle) conflictMatrix(t *testing.T) {
 // then have nothing to tell: what goes round is not told again and again. A
 // change costs each a bounded number of transactions.
 func (c *circle) follow(t *testing.T) {
+	c.t = t
 	for _, m := range c.all {
 		for _, peer := range c.all {
 			if peer != m {
