@@ -129,6 +129,10 @@ func (d snapDir) Unlink(ctx context.Context, name string, flags uint32) error {
 
 // Rename gives a snapshot another name. Nothing moves out of the directory.
 func (d snapDir) Rename(ctx context.Context, name string, to p9srv.Node, newName string) error {
+	return d.rename(name, to, newName, func() error { return d.root.vol.RenameSnapshot(ctx, name, newName) })
+}
+
+func (d snapDir) rename(name string, to p9srv.Node, newName string, do func() error) error {
 	if err := d.root.mayChange(); err != nil {
 		return err
 	}
@@ -139,7 +143,7 @@ func (d snapDir) Rename(ctx context.Context, name string, to p9srv.Node, newName
 	if err := vol.CheckSnapshotName(newName); err != nil && name != newName {
 		return err
 	}
-	return d.root.vol.RenameSnapshot(ctx, name, newName)
+	return do()
 }
 
 func (d snapDir) Create(ctx context.Context, name string, flags, _, _ uint32) (p9srv.Node, p9srv.File, error) {

@@ -21,7 +21,7 @@ type snapNode struct {
 	vol    *vol.Volume
 	number uint16
 	n      *vol.SnapNode
-	name   string    // the snapshot's name at its root, else the node's
+	name   string    // as walked to
 	up     *snapNode // nil at the snapshot's root
 }
 
@@ -40,7 +40,15 @@ func (n *snapNode) QID() p9srv.QID { return n.qid(n.n.Kind(), n.n.Ino()) }
 
 func (n *snapNode) Release() {}
 
-func (n *snapNode) Name() string { return n.name }
+// Name of a snapshot's root is what the snapshot is called now.
+func (n *snapNode) Name() string {
+	if n.up == nil {
+		if name, err := n.vol.SnapshotName(n.n); err == nil {
+			return name
+		}
+	}
+	return n.name
+}
 
 func (n *snapNode) Attr(context.Context) (p9srv.Attr, error) { return n.v.attr(n.n.Attr()), nil }
 
@@ -147,7 +155,10 @@ func (n *snapNode) Remove(ctx context.Context) error {
 	}
 	d := n.dir()
 	defer d.Release()
-	return d.Unlink(ctx, n.name, atRemoveDir)
+	if err := d.root.mayChange(); err != nil {
+		return err
+	}
+	return n.vol.RemoveSnapshotNode(ctx, n.n)
 }
 
 // Move renames a snapshot by its root.
@@ -160,7 +171,7 @@ func (n *snapNode) Move(ctx context.Context, to p9srv.Node, newName string) erro
 	if to == nil {
 		to = d
 	}
-	return d.Rename(ctx, n.name, to, newName)
+	return d.rename(n.Name(), to, newName, func() error { return n.vol.RenameSnapshotNode(ctx, n.n, newName) })
 }
 
 // snapFile is an opened file of a snapshot.

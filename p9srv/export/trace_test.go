@@ -15,14 +15,17 @@ import (
 	"bazil/p9srv/p9test"
 )
 
-// TestTraces plays the conversations of p9srv on a volume.
+// TestTraces plays the conversations of p9srv on a volume, and those about what
+// only a volume has.
 func TestTraces(t *testing.T) {
-	p9test.PlayAll(t, "../testdata", func(t *testing.T) (string, p9test.Folder) {
-		sock := serve(t, newManager(t), "own", "volume=files")
-		root, err := attach(t, sock, "", 0)
-		must(t, err)
-		return sock, folder{t.Context(), root}
-	})
+	for _, dir := range []string{"../testdata", "testdata"} {
+		p9test.PlayAll(t, dir, func(t *testing.T) (string, p9test.Folder) {
+			sock := serve(t, newManager(t), "own", "volume=files")
+			root, err := attach(t, sock, "", 0)
+			must(t, err)
+			return sock, folder{t.Context(), root}
+		})
+	}
 }
 
 // folder is a volume as a 9P client has it.

@@ -46,7 +46,7 @@ func quote(s string) string {
 // errnoNames are those that traces use.
 var errnoNames = map[string]syscall.Errno{
 	"EPERM": syscall.EPERM, "ENOENT": syscall.ENOENT, "EINTR": syscall.EINTR, "EIO": syscall.EIO, "EBADF": syscall.EBADF,
-	"EACCES": syscall.EACCES, "EBUSY": syscall.EBUSY, "EEXIST": syscall.EEXIST, "ENOTDIR": syscall.ENOTDIR, "EISDIR": syscall.EISDIR,
+	"EACCES": syscall.EACCES, "EBUSY": syscall.EBUSY, "EEXIST": syscall.EEXIST, "EROFS": syscall.EROFS, "ENOTDIR": syscall.ENOTDIR, "EISDIR": syscall.EISDIR,
 	"EINVAL": syscall.EINVAL, "EFBIG": syscall.EFBIG, "ENOSPC": syscall.ENOSPC, "ENAMETOOLONG": syscall.ENAMETOOLONG,
 	"ENOTEMPTY": syscall.ENOTEMPTY, "ENODATA": syscall.ENODATA, "EOPNOTSUPP": syscall.EOPNOTSUPP, "E2BIG": syscall.E2BIG,
 	"ERANGE": syscall.ERANGE, "ENOSYS": syscall.ENOSYS, "ELOOP": syscall.ELOOP, "EMFILE": syscall.EMFILE, "EMSGSIZE": syscall.EMSGSIZE,

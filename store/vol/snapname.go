@@ -44,29 +44,66 @@ func (v *Volume) RenameSnapshot(ctx context.Context, name, newName string) error
 	if err := checkName(newName); err != nil {
 		return err
 	}
-	if err := lock(ctx, v.snapshotting); err != nil {
+	return v.editSnapshots(ctx, func(b *bbolt.Bucket) error { return renameSnapshot(b, name, newName) })
+}
+
+// RenameSnapshotNode is RenameSnapshot for that with the root directory root,
+// whatever it is called now.
+func (v *Volume) RenameSnapshotNode(ctx context.Context, root *SnapNode, newName string) error {
+	if err := checkName(newName); err != nil {
 		return err
 	}
-	defer unlock(v.snapshotting)
-	return v.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketSnapshots)
-		record, err := getSummed(b, []byte(name))
-		switch {
-		case err != nil:
-			return fmt.Errorf("snapshot %s: %w", name, err)
-		case record == nil:
-			return syscall.ENOENT
-		case name == newName:
-			return nil
-		case b.Get([]byte(newName)) != nil:
-			return syscall.EEXIST
-		}
-		record = append([]byte(nil), record...) // the bucket only lends it
-		if err := b.Delete([]byte(name)); err != nil {
+	return v.editSnapshots(ctx, func(b *bbolt.Bucket) error {
+		name, err := nameOfSnapshot(b, root)
+		if err != nil {
 			return err
 		}
-		return putSummed(b, []byte(newName), record)
+		return renameSnapshot(b, name, newName)
 	})
+}
+
+func renameSnapshot(b *bbolt.Bucket, name, newName string) error {
+	record, err := getSummed(b, []byte(name))
+	switch {
+	case err != nil:
+		return fmt.Errorf("snapshot %s: %w", name, err)
+	case record == nil:
+		return syscall.ENOENT
+	case name == newName:
+		return nil
+	case b.Get([]byte(newName)) != nil:
+		return syscall.EEXIST
+	}
+	record = append([]byte(nil), record...) // the bucket only lends it
+	if err := b.Delete([]byte(name)); err != nil {
+		return err
+	}
+	return putSummed(b, []byte(newName), record)
+}
+
+// SnapshotName is what the snapshot with the root directory root is called
+// now. ENOENT.
+func (v *Volume) SnapshotName(root *SnapNode) (name string, err error) {
+	err = v.db.View(func(tx *bbolt.Tx) error {
+		name, err = nameOfSnapshot(tx.Bucket(bucketSnapshots), root)
+		return err
+	})
+	return name, err
+}
+
+// nameOfSnapshot finds a snapshot by its chunk, which no two snapshots share.
+func nameOfSnapshot(b *bbolt.Bucket, root *SnapNode) (found string, err error) {
+	err = eachSummed(b, func(name, value []byte) error {
+		s, err := decodeSnapshotInfo(string(name), value)
+		if err == nil && s.Pointer.ID == root.t.id {
+			found = s.Name
+		}
+		return err
+	})
+	if err == nil && found == "" {
+		err = syscall.ENOENT
+	}
+	return found, err
 }
 
 // SnapshotInfo returns what is recorded of a snapshot. ENOENT.

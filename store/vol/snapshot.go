@@ -180,17 +180,35 @@ func (v *Volume) Snapshots(ctx context.Context) (out []SnapshotInfo, err error) 
 // RemoveSnapshot forgets a snapshot; its chunks go with the next collection
 // unless something else needs them. ENOENT.
 func (v *Volume) RemoveSnapshot(ctx context.Context, name string) error {
+	return v.editSnapshots(ctx, func(b *bbolt.Bucket) error { return removeSnapshot(b, name) })
+}
+
+// RemoveSnapshotNode is RemoveSnapshot for that with the root directory root,
+// whatever it is called now.
+func (v *Volume) RemoveSnapshotNode(ctx context.Context, root *SnapNode) error {
+	return v.editSnapshots(ctx, func(b *bbolt.Bucket) error {
+		name, err := nameOfSnapshot(b, root)
+		if err != nil {
+			return err
+		}
+		return removeSnapshot(b, name)
+	})
+}
+
+// editSnapshots changes the records of snapshots.
+func (v *Volume) editSnapshots(ctx context.Context, edit func(b *bbolt.Bucket) error) error {
 	if err := lock(ctx, v.snapshotting); err != nil {
 		return err
 	}
 	defer unlock(v.snapshotting)
-	return v.db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketSnapshots)
-		if b.Get([]byte(name)) == nil {
-			return syscall.ENOENT
-		}
-		return b.Delete([]byte(name))
-	})
+	return v.db.Update(func(tx *bbolt.Tx) error { return edit(tx.Bucket(bucketSnapshots)) })
+}
+
+func removeSnapshot(b *bbolt.Bucket, name string) error {
+	if b.Get([]byte(name)) == nil {
+		return syscall.ENOENT
+	}
+	return b.Delete([]byte(name))
 }
 
 // OpenSnapshot returns the root directory of a snapshot. ENOENT.
