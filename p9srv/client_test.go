@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"bazil/p9srv"
+	"bazil/p9srv/p9test"
 )
 
 const (
@@ -107,3 +108,6 @@ func TestClientXattrs(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// tempTree is an empty folder to serve.
+func tempTree(t testing.TB) *p9test.OSTree { return &p9test.OSTree{Dir: t.TempDir()} }

@@ -93,7 +93,7 @@ func hugelgupfNames(t *testing.T, root p9.File) {
 // TestHugelgupfParallel has many goroutines share that client.
 func TestHugelgupfParallel(t *testing.T) {
 	tree := tempTree(t)
-	check(t, os.WriteFile(filepath.Join(tree.dir, "f"), bytes.Repeat([]byte("0123456789abcdef"), 4096), 0o644))
+	check(t, os.WriteFile(filepath.Join(tree.Dir, "f"), bytes.Repeat([]byte("0123456789abcdef"), 4096), 0o644))
 	c, err := p9.NewClient(dial(t, listen(t, &p9srv.Server{Tree: tree})))
 	check(t, err)
 	defer c.Close()
@@ -174,7 +174,7 @@ func TestPlan9Directories(t *testing.T) {
 	check(t, err)
 	f.Close()
 	for i := range 500 {
-		check(t, os.WriteFile(filepath.Join(tree.dir, "dir", strings.Repeat("n", 50)+string(rune('a'+i%26))+string(rune('a'+i/26))), nil, 0o600))
+		check(t, os.WriteFile(filepath.Join(tree.Dir, "dir", strings.Repeat("n", 50)+string(rune('a'+i%26))+string(rune('a'+i/26))), nil, 0o600))
 	}
 	f, err = fs.Open("dir", plan9.OREAD)
 	check(t, err)
@@ -193,13 +193,13 @@ func TestPlan9Directories(t *testing.T) {
 func TestPlan9Fuse(t *testing.T) {
 	tree := tempTree(t)
 	fs := plan9Root(t, tree)
-	check(t, os.WriteFile(filepath.Join(tree.dir, "f"), []byte("text"), 0o644))
+	check(t, os.WriteFile(filepath.Join(tree.Dir, "f"), []byte("text"), 0o644))
 	var null plan9.Dir
 	null.Null()
 	// truncate(path, 0)
 	f, err := fs.Open("f", plan9.OWRITE|plan9.OTRUNC)
 	check(t, err)
-	if b, _ := os.ReadFile(filepath.Join(tree.dir, "f")); len(b) != 0 {
+	if b, _ := os.ReadFile(filepath.Join(tree.Dir, "f")); len(b) != 0 {
 		t.Errorf("still %q", b)
 	}
 	// write, fsync
@@ -220,12 +220,12 @@ func TestPlan9Fuse(t *testing.T) {
 	d = null
 	d.Mtime, d.Atime = 1e9, 1e9
 	check(t, fs.Wstat("g", &d))
-	st, err := os.Stat(filepath.Join(tree.dir, "g"))
+	st, err := os.Stat(filepath.Join(tree.Dir, "g"))
 	check(t, err)
 	if st.Size() != 1 || st.Mode() != 0o600 || st.ModTime().Unix() != 1e9 {
 		t.Error(st)
 	}
-	check(t, os.Mkdir(filepath.Join(tree.dir, "d"), 0o755))
+	check(t, os.Mkdir(filepath.Join(tree.Dir, "d"), 0o755))
 	d = null
 	d.Mode = syscall.S_IFDIR | 0o700
 	check(t, fs.Wstat("d", &d))

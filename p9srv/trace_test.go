@@ -18,8 +18,8 @@ import (
 func TestTraces(t *testing.T) {
 	p9test.PlayAll(t, "testdata", func(t *testing.T) (string, p9test.Folder) {
 		tree := tempTree(t)
-		tree.flags = true
-		return listen(t, &p9srv.Server{Tree: tree}), osFolder(tree.dir)
+		tree.Flags = true
+		return listen(t, &p9srv.Server{Tree: tree}), osFolder(tree.Dir)
 	})
 }
 

@@ -193,7 +193,7 @@ func TestEventsKeepWorkingDirectory(t *testing.T) {
 	t.Chdir(filepath.Join(dir, "a/b/c"))
 	for i := range 20 {
 		check(t, os.WriteFile(s.back(fmt.Sprintf("a/b/%d", i)), nil, 0o644))
-		f.changed(t, s.back("a"), s.back("a/b"), s.back("a/b/c"), s.disk.dir)
+		f.changed(t, s.back("a"), s.back("a/b"), s.back("a/b/c"), s.disk.Dir)
 		f.mu.Lock()
 		f.all = i%5 == 0
 		f.mu.Unlock()
@@ -288,7 +288,7 @@ func TestEventsKeepNewDirectory(t *testing.T) {
 	var under sync.WaitGroup
 	under.Go(func() {
 		for ctx.Err() == nil {
-			f.changed(t, s.disk.dir)
+			f.changed(t, s.disk.Dir)
 			f.settled()
 		}
 	})

@@ -350,7 +350,7 @@ func TestStatfs(t *testing.T) {
 	s, dir := mounted(t, Options{})
 	var got, want unix.Statfs_t
 	check(t, unix.Statfs(dir, &got))
-	check(t, unix.Statfs(s.disk.dir, &want))
+	check(t, unix.Statfs(s.disk.Dir, &want))
 	if got.Bsize != want.Bsize || got.Blocks != want.Blocks || got.Files != want.Files || got.Namelen != want.Namelen {
 		t.Errorf("%+v, want %+v", got, want)
 	}

@@ -170,7 +170,7 @@ type served struct {
 
 func serve(t testing.TB) *served {
 	t.Helper()
-	s := &served{disk: &diskTree{dir: t.TempDir()}, sock: filepath.Join(t.TempDir(), "sock")}
+	s := &served{disk: newDiskTree(t.TempDir()), sock: filepath.Join(t.TempDir(), "sock")}
 	s.srv = &p9srv.Server{Tree: s.disk}
 	s.begin(t)
 	t.Cleanup(s.end)
@@ -199,7 +199,7 @@ func (s *served) end() {
 func (s *served) dial(ctx context.Context) (net.Conn, error) { return dialer(s.sock)(ctx) }
 
 // back is the path of a file as the server has it.
-func (s *served) back(name string) string { return filepath.Join(s.disk.dir, name) }
+func (s *served) back(name string) string { return filepath.Join(s.disk.Dir, name) }
 
 // logTo shows what is logged if the test fails.
 func logTo(t testing.TB) *slog.Logger {

@@ -95,7 +95,7 @@ func TestPlainUser(t *testing.T) {
 	}
 	const uid = 65534
 	s := serve(t)
-	check(t, os.Chown(s.disk.dir, uid, uid))
+	check(t, os.Chown(s.disk.Dir, uid, uid))
 	for _, dir := range []string{filepath.Dir(s.sock), filepath.Dir(filepath.Dir(s.sock))} {
 		check(t, os.Chmod(dir, 0o755))
 	}
@@ -126,7 +126,7 @@ sed -i s/5000/end/ copy/deep/f1; tail -n 1 copy/deep/f1 | grep end
 find . -name 'f*' | wc -l | grep 9
 df . > /dev/null; mv copy/deep/f1 out; rm -r src copy out t.tar; test -z "$(ls)"`
 	run(t, dir, script)
-	if left, _ := os.ReadDir(s.disk.dir); len(left) != 0 {
+	if left, _ := os.ReadDir(s.disk.Dir); len(left) != 0 {
 		t.Error(left)
 	}
 }

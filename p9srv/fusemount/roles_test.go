@@ -27,7 +27,7 @@ func serveRole(args []string) error {
 		return err
 	}
 	ready()
-	srv := &p9srv.Server{Tree: &diskTree{dir: args[0]}}
+	srv := &p9srv.Server{Tree: newDiskTree(args[0])}
 	return srv.Serve(context.Background(), l)
 }
 

@@ -1,47 +1,49 @@
-package p9srv_test
+package p9test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"testing"
-	"unsafe"
-
-	"bazil/p9srv"
 
 	"golang.org/x/sys/unix"
+
+	"bazil/p9srv"
 )
 
-// osTree serves a folder of the operating system. A file whose name ends in
+// OSTree serves a folder of the operating system, for tests of the server and
+// of clients that are not about bazil's own trees. A file whose name ends in
 // ".stream" gives a line per read, and then waits.
-type osTree struct {
-	dir   string
-	flags bool // keep the append-only and exclusive-use bits, in an xattr
+type OSTree struct {
+	Dir   string // attach names are paths in it
+	Flags bool   // keep the append-only and exclusive-use bits, in an xattr
+	Owned bool   // what is made belongs to who attached and to the group asked for
+
+	// Look is asked first for a name that is walked to; nil and no error: the
+	// folder has it. Stat is asked before a file's attributes. Either may be nil.
+	Look func(uid uint32, name string) (p9srv.Node, error)
+	Stat func(ctx context.Context, name string) error
 }
 
-func (t osTree) Attach(_ context.Context, _ p9srv.User, aname string) (p9srv.Node, error) {
-	fd, err := unix.Open(filepath.Join(t.dir, aname), unix.O_PATH|unix.O_CLOEXEC, 0)
-	return newOSNode(fd, t.flags, err)
+// Attach takes a path below Dir.
+func (t *OSTree) Attach(_ context.Context, who p9srv.User, aname string) (p9srv.Node, error) {
+	return t.At(who.UID, filepath.Join(t.Dir, aname))
 }
 
-// osNode holds a file by a descriptor of O_PATH, so that it stays the same
-// file wherever it moves.
-type osNode struct {
-	fd    int
-	st    unix.Stat_t
-	flags bool
-	name  string // as walked to
+// At is the file at a path of the operating system.
+func (t *OSTree) At(uid uint32, path string) (p9srv.Node, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	return t.node(fd, uid, "", err)
 }
 
-func newOSNode(fd int, flags bool, err error) (p9srv.Node, error) {
+// node takes over a descriptor.
+func (t *OSTree) node(fd int, uid uint32, name string, err error) (p9srv.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &osNode{fd: fd, flags: flags}
+	n := &osNode{tree: t, fd: fd, uid: uid, name: name}
 	if err := unix.Fstat(fd, &n.st); err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -50,6 +52,16 @@ func newOSNode(fd int, flags bool, err error) (p9srv.Node, error) {
 		return osLink{n}, nil
 	}
 	return n, nil
+}
+
+// osNode holds a file by a descriptor of O_PATH, so that it stays the same
+// file wherever it moves.
+type osNode struct {
+	tree *OSTree
+	fd   int
+	uid  uint32
+	st   unix.Stat_t // as of the walk
+	name string      // as walked to
 }
 
 // osLink is a symlink.
@@ -64,7 +76,7 @@ func (l osLink) Readlink(context.Context) (string, error) {
 func (n *osNode) node() *osNode { return n }
 
 func osQID(st *unix.Stat_t) p9srv.QID {
-	q := p9srv.QID{Path: st.Ino, Version: uint32(st.Ctim.Nsec>>4) ^ uint32(st.Ctim.Sec)<<16 | 1}
+	q := p9srv.QID{Path: st.Ino, Version: uint32(st.Ctim.Nsec)>>2 ^ uint32(st.Ctim.Sec)<<20 | 1}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		q.Type = p9srv.QTDir
@@ -82,7 +94,7 @@ func (n *osNode) QID() p9srv.QID {
 		st = n.st
 	}
 	q := osQID(&st)
-	if n.flags && st.Mode&unix.S_IFMT == unix.S_IFREG {
+	if n.tree.Flags && st.Mode&unix.S_IFMT == unix.S_IFREG {
 		var b [1]byte
 		if size, _ := unix.Getxattr(n.path(), flagsXattr, b[:]); size == 1 {
 			q.Type |= p9srv.QIDType(b[0])
@@ -94,7 +106,7 @@ func (n *osNode) QID() p9srv.QID {
 const flagsXattr = "user.p9flags"
 
 func (n *osNode) SetFlags(_ context.Context, bits p9srv.QIDType) error {
-	if !n.flags {
+	if !n.tree.Flags {
 		return syscall.EOPNOTSUPP
 	}
 	return unix.Setxattr(n.path(), flagsXattr, []byte{byte(bits)}, 0)
@@ -102,7 +114,12 @@ func (n *osNode) SetFlags(_ context.Context, bits p9srv.QIDType) error {
 
 func (n *osNode) Release() { unix.Close(n.fd) }
 
-func (n *osNode) Attr(context.Context) (p9srv.Attr, error) {
+func (n *osNode) Attr(ctx context.Context) (p9srv.Attr, error) {
+	if n.tree.Stat != nil {
+		if err := n.tree.Stat(ctx, n.name); err != nil {
+			return p9srv.Attr{}, err
+		}
+	}
 	var st unix.Stat_t
 	err := unix.Fstat(n.fd, &st)
 	return p9srv.Attr{
@@ -113,12 +130,13 @@ func (n *osNode) Attr(context.Context) (p9srv.Attr, error) {
 }
 
 func (n *osNode) Walk(_ context.Context, name string) (p9srv.Node, error) {
-	fd, err := unix.Openat(n.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	k, err := newOSNode(fd, n.flags, err)
-	if err == nil {
-		k.(interface{ node() *osNode }).node().name = name
+	if n.tree.Look != nil {
+		if other, err := n.tree.Look(n.uid, name); other != nil || err != nil {
+			return other, err
+		}
 	}
-	return k, err
+	fd, err := unix.Openat(n.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	return n.tree.node(fd, n.uid, name, err)
 }
 
 func (n *osNode) Open(_ context.Context, flags uint32) (p9srv.File, error) {
@@ -129,31 +147,15 @@ func (n *osNode) Open(_ context.Context, flags uint32) (p9srv.File, error) {
 	return n.file(fd), nil
 }
 
-func (n *osNode) file(fd int) p9srv.File {
-	f := &osFile{os.NewFile(uintptr(fd), n.path()), fd}
-	if n.st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return &osDir{f}
+// made walks to what was made.
+func (n *osNode) made(ctx context.Context, name string, gid uint32, err error) (p9srv.Node, error) {
+	if err == nil && n.tree.Owned {
+		err = unix.Fchownat(n.fd, name, int(n.uid), int(gid), unix.AT_SYMLINK_NOFOLLOW)
 	}
-	if strings.HasSuffix(n.name, ".stream") {
-		return &osStream{f, bufio.NewReader(f.f)}
+	if err != nil {
+		return nil, err
 	}
-	return f
-}
-
-// osStream is an open file that gives events.
-type osStream struct {
-	*osFile
-	r *bufio.Reader
-}
-
-func (s *osStream) IsStream() bool { return true }
-
-func (s *osStream) ReadAt(ctx context.Context, p []byte, _ int64) (int, error) {
-	if line, err := s.r.ReadBytes('\n'); err == nil {
-		return copy(p, line), nil
-	}
-	<-ctx.Done()
-	return 0, ctx.Err()
+	return n.Walk(ctx, name)
 }
 
 func (n *osNode) Create(ctx context.Context, name string, flags, mode, gid uint32) (p9srv.Node, p9srv.File, error) {
@@ -161,7 +163,7 @@ func (n *osNode) Create(ctx context.Context, name string, flags, mode, gid uint3
 	if err != nil {
 		return nil, nil, err
 	}
-	node, err := n.Walk(ctx, name)
+	node, err := n.made(ctx, name, gid, nil)
 	if err != nil {
 		unix.Close(fd)
 		return nil, nil, err
@@ -170,24 +172,15 @@ func (n *osNode) Create(ctx context.Context, name string, flags, mode, gid uint3
 }
 
 func (n *osNode) Mkdir(ctx context.Context, name string, mode, gid uint32) (p9srv.Node, error) {
-	if err := unix.Mkdirat(n.fd, name, mode); err != nil {
-		return nil, err
-	}
-	return n.Walk(ctx, name)
+	return n.made(ctx, name, gid, unix.Mkdirat(n.fd, name, mode))
 }
 
 func (n *osNode) Symlink(ctx context.Context, name, target string, gid uint32) (p9srv.Node, error) {
-	if err := unix.Symlinkat(target, n.fd, name); err != nil {
-		return nil, err
-	}
-	return n.Walk(ctx, name)
+	return n.made(ctx, name, gid, unix.Symlinkat(target, n.fd, name))
 }
 
 func (n *osNode) Mknod(ctx context.Context, name string, mode, major, minor, gid uint32) (p9srv.Node, error) {
-	if err := unix.Mknodat(n.fd, name, mode, int(unix.Mkdev(major, minor))); err != nil {
-		return nil, err
-	}
-	return n.Walk(ctx, name)
+	return n.made(ctx, name, gid, unix.Mknodat(n.fd, name, mode, int(unix.Mkdev(major, minor))))
 }
 
 func (n *osNode) Unlink(_ context.Context, name string, flags uint32) error {
@@ -240,6 +233,18 @@ func (n *osNode) Move(_ context.Context, to p9srv.Node, newName string) error {
 }
 
 func (n *osNode) SetAttr(_ context.Context, a p9srv.SetAttr) error {
+	if a.Valid&(p9srv.SetUID|p9srv.SetGID) != 0 {
+		uid, gid := -1, -1
+		if a.Valid&p9srv.SetUID != 0 {
+			uid = int(a.UID)
+		}
+		if a.Valid&p9srv.SetGID != 0 {
+			gid = int(a.GID)
+		}
+		if err := unix.Fchownat(n.fd, "", uid, gid, unix.AT_EMPTY_PATH); err != nil {
+			return err
+		}
+	}
 	if a.Valid&p9srv.SetSize != 0 {
 		if err := unix.Truncate(n.path(), int64(a.Size)); err != nil {
 			return err
@@ -250,22 +255,14 @@ func (n *osNode) SetAttr(_ context.Context, a p9srv.SetAttr) error {
 			return err
 		}
 	}
-	if a.Valid&(p9srv.SetUID|p9srv.SetGID) != 0 {
-		uid, gid := -1, -1
-		if a.Valid&p9srv.SetUID != 0 {
-			uid = int(a.UID)
-		}
-		if a.Valid&p9srv.SetGID != 0 {
-			gid = int(a.GID)
-		}
-		if err := unix.Chown(n.path(), uid, gid); err != nil {
-			return err
-		}
-	}
+	return n.setTimes(a)
+}
+
+func (n *osNode) setTimes(a p9srv.SetAttr) error {
 	if a.Valid&(p9srv.SetATime|p9srv.SetMTime) == 0 {
 		return nil
 	}
-	set := func(now, value p9srv.SetMask, ns int64) unix.Timespec {
+	at := func(now, value p9srv.SetMask, ns int64) unix.Timespec {
 		switch {
 		case a.Valid&now == 0:
 			return unix.Timespec{Nsec: unix.UTIME_OMIT}
@@ -274,8 +271,8 @@ func (n *osNode) SetAttr(_ context.Context, a p9srv.SetAttr) error {
 		}
 		return unix.NsecToTimespec(ns)
 	}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, n.path(), []unix.Timespec{
-		set(p9srv.SetATime, p9srv.SetATimeValue, a.ATime), set(p9srv.SetMTime, p9srv.SetMTimeValue, a.MTime)}, 0)
+	ts := []unix.Timespec{at(p9srv.SetATime, p9srv.SetATimeValue, a.ATime), at(p9srv.SetMTime, p9srv.SetMTimeValue, a.MTime)}
+	return unix.UtimesNanoAt(n.fd, "", ts, unix.AT_EMPTY_PATH)
 }
 
 func (n *osNode) GetXattr(_ context.Context, name string) ([]byte, error) {
@@ -309,78 +306,3 @@ func (n *osNode) Statfs(context.Context) (p9srv.Statfs, error) {
 		Files: st.Files, FFree: st.Ffree, NameLen: uint32(st.Namelen),
 	}, err
 }
-
-// osFile is an open file.
-type osFile struct {
-	f  *os.File
-	fd int
-}
-
-func (f *osFile) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
-	n := 0
-	for n < len(p) {
-		m, err := unix.Pread(f.fd, p[n:], off+int64(n))
-		if err != nil {
-			return n, err
-		}
-		if m == 0 {
-			break
-		}
-		n += m
-	}
-	return n, nil
-}
-
-func (f *osFile) WriteAt(_ context.Context, p []byte, off int64) (int, error) {
-	return unix.Pwrite(f.fd, p, off)
-}
-
-func (f *osFile) Sync(context.Context, bool) error { return unix.Fsync(f.fd) }
-
-func (f *osFile) Close() error { return f.f.Close() }
-
-// osDir is an open directory.
-type osDir struct{ *osFile }
-
-func (d *osDir) ReadDir(_ context.Context, off uint64, yield func(p9srv.Dirent) bool) error {
-	fd, err := unix.Openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if off != 0 {
-		if _, err := unix.Seek(fd, int64(off), 0); err != nil {
-			return err
-		}
-	}
-	b := make([]byte, 32<<10)
-	for {
-		n, err := unix.Getdents(fd, b)
-		if err != nil || n == 0 {
-			return err
-		}
-		for p := b[:n]; len(p) > 0; {
-			d := (*unix.Dirent)(unsafe.Pointer(&p[0]))
-			name := p[19:d.Reclen]
-			name = name[:strings.IndexByte(string(name), 0)]
-			p = p[d.Reclen:]
-			if s := string(name); s != "." && s != ".." && !yield(dirent(d, s)) {
-				return nil
-			}
-		}
-	}
-}
-
-func dirent(d *unix.Dirent, name string) p9srv.Dirent {
-	q := p9srv.QID{Path: d.Ino}
-	switch d.Type {
-	case unix.DT_DIR:
-		q.Type = p9srv.QTDir
-	case unix.DT_LNK:
-		q.Type = p9srv.QTSymlink
-	}
-	return p9srv.Dirent{QID: q, Offset: uint64(d.Off), Type: d.Type, Name: name}
-}
-
-// tempTree makes an empty folder to serve.
-func tempTree(t testing.TB) osTree { return osTree{dir: t.TempDir()} }
