@@ -112,14 +112,17 @@ func (c *cache) finish(f *flight) {
 	close(f.done)
 }
 
-// add keeps a copy of the plaintext of a chunk, of which the caller has made
-// sure that it is that, unless it is too large or here already.
-func (c *cache) add(p *Pointer, t ChunkType, plain []byte) {
+// add keeps the plaintext of a chunk, or a copy of it, unless it is too large
+// or here already. The caller has made sure that it is that.
+func (c *cache) add(p *Pointer, t ChunkType, plain []byte, clone bool) {
 	s := c.shard(&p.ID)
 	if int64(len(plain))+cacheEntryExtra > c.limit/cacheEntryMaxPart || s.has(&p.ID) {
 		return
 	}
-	e := &cacheEntry{p: *p, t: t, used: c.now.Load(), plain: append([]byte(nil), plain...)}
+	if clone {
+		plain = append([]byte(nil), plain...)
+	}
+	e := &cacheEntry{p: *p, t: t, used: c.now.Load(), plain: plain}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.insert(e, c.limit)

@@ -15,8 +15,8 @@ func TestReaderKeeps(t *testing.T) {
 	want := noise(100_000, 1)
 	plain := bytes.Clone(want)
 	p, _ := seal(t, sealer, ChunkData, plain)
-	r.Keep(p, ChunkData, plain)
-	clear(plain) // what is kept is a copy
+	r.KeepCopy(p, ChunkData, plain)
+	clear(plain)
 	if got, err := r.Read(ctx, p, ChunkData); err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("read what was kept: %v", err)
 	}
@@ -34,12 +34,12 @@ func TestCacheBounds(t *testing.T) {
 	const limit = 8 << 20
 	c := newCache(limit)
 	key := func(i int) *Pointer { return &Pointer{ID: ID{0: byte(i), 31: byte(i)}} }
-	c.add(key(200), ChunkData, make([]byte, 4<<20)) // more than half a shard
+	c.add(key(200), ChunkData, make([]byte, 4<<20), false) // more than half a shard
 	if n := c.size(); n != 0 {
 		t.Fatalf("%d bytes of a chunk that is too large", n)
 	}
 	for i := range 100 {
-		c.add(key(i), ChunkData, make([]byte, 256<<10))
+		c.add(key(i), ChunkData, make([]byte, 256<<10), false)
 		if n := c.size(); n <= 0 || n > limit {
 			t.Fatalf("%d bytes after chunk %d, at most %d", n, i, limit)
 		}
@@ -54,8 +54,8 @@ func TestCacheBounds(t *testing.T) {
 func TestCacheSweep(t *testing.T) {
 	c := newCache(64 << 20)
 	used, idle := &Pointer{ID: ID{1}}, &Pointer{ID: ID{2}}
-	c.add(used, ChunkData, []byte("used"))
-	c.add(idle, ChunkData, []byte("idle"))
+	c.add(used, ChunkData, []byte("used"), false)
+	c.add(idle, ChunkData, []byte("idle"), false)
 	for range cacheIdleSweeps + 1 {
 		c.sweep()
 		if plain, _, _ := c.begin(nil, used, ChunkData); string(plain) != "used" {

@@ -77,7 +77,7 @@ func (c codec) append(dst, plain []byte) ([]byte, byte) {
 	}
 	e := c.encoders.Get().(*encoder)
 	defer c.encoders.Put(e)
-	if len(plain) >= sampleFrom && !e.samplePays(plain) {
+	if len(plain) >= sampleFrom && !fewBytes(plain) && !e.samplePays(plain) {
 		return append(dst, plain...), codecRaw
 	}
 	base := len(dst)
@@ -104,6 +104,21 @@ func (s *Sealer) Pack(dst, plain []byte) []byte {
 // bytes.
 func (s *Sealer) Unpack(dst, packed []byte, size int) ([]byte, error) {
 	return s.codec.expandZstd(dst, packed, size)
+}
+
+// fewBytes says whether a piece from the middle of plain is made of so few
+// different bytes that any code for them saves a twentieth, as text is: then
+// compressing a sample would tell nothing new.
+func fewBytes(plain []byte) bool {
+	var seen [256]bool
+	n := 0
+	for _, b := range plain[len(plain)/2:][:samplePart] {
+		if !seen[b] {
+			seen[b] = true
+			n++
+		}
+	}
+	return n < 192 // 2^7.6
 }
 
 // samplePays compresses pieces spread over plain.

@@ -58,8 +58,9 @@
 // key comes from the very bytes that are sealed, so that each key seals one
 // message, whatever a compressor's next release makes of the same plaintext.
 // Plaintext has at most 1 MiB. Content is compressed if that saves a 32nd
-// part; from 32 KiB on a sample of 16 KiB decides whether to try, and chunks of
-// extents, which are nearly all pointers, are not tried. Opening
+// part; from 32 KiB on a sample of 16 KiB decides whether to try, but for what has
+// few different bytes, as text has, and chunks of extents, which are nearly all
+// pointers, are not tried. Opening
 // verifies the ID, opens C, recomputes k, and refuses unknown versions, types
 // and codecs. testdata/seal.json freezes all this, testdata/split.json the
 // boundaries of content-defined chunks (see Splitter).

@@ -55,10 +55,15 @@ func (r *Reader) Read(ctx context.Context, p Pointer, t ChunkType) ([]byte, erro
 	}
 }
 
-// Keep puts a copy of a chunk's plaintext into the cache, so that what was
-// just written can be read without being opened. Plain must be what the
-// Reader's own Sealer made p of.
-func (r *Reader) Keep(p Pointer, t ChunkType, plain []byte) { r.chunks.cache.add(&p, t, plain) }
+// Keep puts a chunk's plaintext into the cache, so that what was just written
+// can be read without being opened. Plain must be what the Reader's own Sealer
+// made p of, and must not change any more.
+func (r *Reader) Keep(p Pointer, t ChunkType, plain []byte) { r.chunks.cache.add(&p, t, plain, false) }
+
+// KeepCopy is Keep for plain that may change afterwards.
+func (r *Reader) KeepCopy(p Pointer, t ChunkType, plain []byte) {
+	r.chunks.cache.add(&p, t, plain, true)
+}
 
 // shares says whether the outcome of a load answers this read, too: not if it
 // was for other bytes, or failed for a reason of its own.

@@ -64,6 +64,27 @@ func NewSealer(k SharingKey) *Sealer {
 // compressor), whoever seals them under this sharing key. The only error is
 // ErrTooBig, for a plain above MaxPlain. Dst and plain must not overlap.
 func (s *Sealer) Seal(dst []byte, t ChunkType, plain []byte) (Pointer, []byte, error) {
+	return s.seal(dst, t, plain, nil)
+}
+
+// SealSummed is Seal for who knows the Sum of t and plain.
+func (s *Sealer) SealSummed(dst []byte, t ChunkType, plain []byte, sum Key) (Pointer, []byte, error) {
+	return s.seal(dst, t, plain, &sum)
+}
+
+// Sum tells chunks apart before they are compressed and sealed: who has met a
+// sum before knows the pointer. It is the key of the chunk as it is when it
+// does not compress, so that Sum and SealSummed together then cost what Seal
+// does.
+func (s *Sealer) Sum(t ChunkType, plain []byte) (k Key) {
+	h := s.keyed
+	h.Write(appendHeader(make([]byte, 0, headerSize), t, len(plain)))
+	h.Write(plain)
+	h.Sum(k[:0])
+	return k
+}
+
+func (s *Sealer) seal(dst []byte, t ChunkType, plain []byte, sum *Key) (Pointer, []byte, error) {
 	if len(plain) > MaxPlain {
 		return Pointer{}, dst, fmt.Errorf("seal %v chunk of %d bytes: %w: at most %d", t, len(plain), ErrTooBig, MaxPlain)
 	}
@@ -71,7 +92,12 @@ func (s *Sealer) Seal(dst []byte, t ChunkType, plain []byte) (Pointer, []byte, e
 	dst = slices.Grow(dst, headerSize+len(plain)+tagLen)
 	out := s.appendPayload(dst, t, plain)
 	payload := out[base:]
-	p := Pointer{Key: s.chunkKey(payload)}
+	var p Pointer
+	if sum != nil && payload[2] == codecRaw {
+		p.Key = *sum
+	} else {
+		p.Key = s.chunkKey(payload)
+	}
 	out = s.aeadSeal(out[:base], &p.Key, payload)
 	p.ID = sealedID(out[base:])
 	return p, out, nil
@@ -80,14 +106,19 @@ func (s *Sealer) Seal(dst []byte, t ChunkType, plain []byte) (Pointer, []byte, e
 // appendPayload appends the header and the plain, compressed if that pays.
 func (s *Sealer) appendPayload(dst []byte, t ChunkType, plain []byte) []byte {
 	base := len(dst)
-	dst = append(dst, payloadVersion, byte(t), 0, 0)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(plain)))
+	dst = appendHeader(dst, t, len(plain))
 	if t == ChunkExtents { // nearly all of it is pointers
 		return append(dst, plain...)
 	}
 	dst, codec := s.codec.append(dst, plain)
 	dst[base+2] = codec
 	return dst
+}
+
+// appendHeader appends the header of a payload that is not compressed.
+func appendHeader(dst []byte, t ChunkType, n int) []byte {
+	dst = append(dst, payloadVersion, byte(t), codecRaw, 0)
+	return binary.LittleEndian.AppendUint32(dst, uint32(n))
 }
 
 // chunkKey derives the key from the very bytes that it will seal.

@@ -404,3 +404,35 @@ func BenchmarkOpen(b *testing.B) {
 }
 
 func appendHex(b []byte) []byte { return hex.AppendEncode(nil, b) }
+
+// Sealing with the sum known gives the same chunk, and the sum is the key of
+// what does not compress.
+func TestSealSummed(t *testing.T) {
+	s := NewSealer(testKey())
+	for name, plain := range map[string][]byte{
+		"empty": nil, "short": []byte("short"), "noise": noise(100_000, 7), "zeros": make([]byte, 50_000),
+	} {
+		for _, typ := range []ChunkType{ChunkData, ChunkExtents} {
+			sum := s.Sum(typ, plain)
+			want, wantSealed, err := s.Seal(nil, typ, plain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, sealed, err := s.SealSummed(nil, typ, plain, sum)
+			if err != nil || got != want || !bytes.Equal(sealed, wantSealed) {
+				t.Errorf("%s as %v: another chunk with its sum: %v", name, typ, err)
+			}
+			if raw := len(sealed) == headerSize+len(plain)+tagLen; raw != (sum == want.Key) {
+				t.Errorf("%s as %v: not compressed: %v, sum is the key: %v", name, typ, raw, !raw)
+			}
+		}
+	}
+}
+
+// What has few different bytes is compressed without a sample.
+func TestFewBytes(t *testing.T) {
+	text := bytes.Repeat([]byte("few different bytes. "), 5000)
+	if !fewBytes(text) || fewBytes(noise(100_000, 1)) {
+		t.Errorf("text has few: %v, noise has: %v", fewBytes(text), fewBytes(noise(100_000, 1)))
+	}
+}

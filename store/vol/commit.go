@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -230,14 +231,28 @@ func (v *Volume) flush(ctx context.Context, g *group) error {
 		return v.o.Chunks.Sync(ctx)
 	}
 	eg, ectx := errgroup.WithContext(ctx)
-	eg.SetLimit(2 * runtime.GOMAXPROCS(0))
-	for _, s := range g.flushes {
-		eg.Go(func() error { return s.run(ectx) })
+	var next atomic.Int64
+	for range min(2*runtime.GOMAXPROCS(0), len(g.flushes)) { // not one for each: a compressor's stack is large
+		eg.Go(func() error { return g.flushSome(ectx, &next) })
 	}
 	if err := eg.Wait(); err != nil {
 		return err
 	}
 	return v.o.Chunks.Sync(ctx)
+}
+
+// flushSome flushes files of which next has the number, until there are none
+// left.
+func (g *group) flushSome(ctx context.Context, next *atomic.Int64) error {
+	for {
+		i := int(next.Add(1)) - 1
+		if i >= len(g.flushes) {
+			return nil
+		}
+		if err := g.flushes[i].run(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // run flushes the file; an error is one that stops the group.

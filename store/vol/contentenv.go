@@ -23,6 +23,7 @@ type contentEnv struct {
 	sealers  int             // goroutines that seal
 	budget   *dirtyBudget
 	pool     *sealPool
+	recent   *recentSeals
 	nodes    *nodeCache
 	blocks   sync.Pool // of *[blockSize]byte
 	zeros    []byte    // never written to
@@ -63,6 +64,7 @@ func newEnv(chunks chunkStore, sealer *store.Sealer, reader *store.Reader, dirty
 		sealers:  runtime.GOMAXPROCS(0),
 		budget:   newDirtyBudget(dirtyLimit),
 		pool:     newSealPool(),
+		recent:   newRecentSeals(),
 		nodes:    newNodeCache(nodeCacheBytes),
 		zeros:    make([]byte, smallMax),
 		aheads:   make(chan struct{}, 4*runtime.GOMAXPROCS(0)),
@@ -112,11 +114,18 @@ func (e *contentEnv) background(fn func(ctx context.Context)) bool {
 	return true
 }
 
+// plaintext is what is to be stored as a chunk. If it is lent, its memory will
+// be used for something else.
+type plaintext struct {
+	bytes []byte
+	lent  bool
+}
+
 // sealData stores plain as a data chunk, or not at all if it is nothing but
 // zeros: then the pointer is zero. buf is scratch memory, returned for the
 // next call.
-func (e *contentEnv) sealData(ctx context.Context, plain, buf []byte) (store.Pointer, []byte, error) {
-	if allZero(plain) {
+func (e *contentEnv) sealData(ctx context.Context, plain plaintext, buf []byte) (store.Pointer, []byte, error) {
+	if allZero(plain.bytes) {
 		return store.Pointer{}, buf, ctx.Err()
 	}
 	return e.seal(ctx, store.ChunkData, plain, buf)
@@ -126,11 +135,30 @@ func (e *contentEnv) sealData(ctx context.Context, plain, buf []byte) (store.Poi
 var errDisk = errors.New("disk failed")
 
 // seal stores plain as a chunk, which can then be read without being opened.
-func (e *contentEnv) seal(ctx context.Context, t store.ChunkType, plain, buf []byte) (store.Pointer, []byte, error) {
+func (e *contentEnv) seal(ctx context.Context, t store.ChunkType, plain plaintext, buf []byte) (store.Pointer, []byte, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Pointer{}, buf, err
 	}
-	p, sealed, err := e.sealer.Seal(buf[:0], t, plain)
+	sum := e.sealer.Sum(t, plain.bytes)
+	p, known := e.recent.find(&sum)
+	if !known || !e.chunks.Has(p.ID) {
+		var err error
+		if p, buf, err = e.sealNew(ctx, t, plain.bytes, sum, buf); err != nil {
+			return p, buf, err
+		}
+		e.recent.add(&sum, p)
+	}
+	if plain.lent {
+		e.reader.KeepCopy(p, t, plain.bytes)
+	} else {
+		e.reader.Keep(p, t, plain.bytes)
+	}
+	return p, buf, nil
+}
+
+// sealNew seals what was not sealed lately.
+func (e *contentEnv) sealNew(ctx context.Context, t store.ChunkType, plain []byte, sum store.Key, buf []byte) (store.Pointer, []byte, error) {
+	p, sealed, err := e.sealer.SealSummed(buf[:0], t, plain, sum)
 	if err != nil {
 		return store.Pointer{}, buf, fmt.Errorf("seal a chunk: %w: %w", syscall.EIO, err)
 	}
@@ -140,7 +168,6 @@ func (e *contentEnv) seal(ctx context.Context, t store.ChunkType, plain, buf []b
 		}
 		return store.Pointer{}, sealed, ioError("store chunk", p.ID, err)
 	}
-	e.reader.Keep(p, t, plain)
 	return p, sealed, nil
 }
 

@@ -97,9 +97,12 @@ func (c *content) sealSmall(ctx context.Context, f *dirtyLayer) (bodyInfo, error
 	if f.size == 0 {
 		return bodyInfo{form: formHole}, nil
 	}
-	plain := make([]byte, f.size)
-	if err := c.readLayer(ctx, f, plain, 0); err != nil {
-		return bodyInfo{}, err
+	plain := f.wholeStream()
+	if plain == nil {
+		plain = make([]byte, f.size)
+		if err := c.readLayer(ctx, f, plain, 0); err != nil {
+			return bodyInfo{}, err
+		}
 	}
 	if f.size <= inlineMax {
 		return c.env.inlineInfo(plain), nil
@@ -107,13 +110,23 @@ func (c *content) sealSmall(ctx context.Context, f *dirtyLayer) (bodyInfo, error
 	info := bodyInfo{form: formChunk, size: f.size, allocated: f.size}
 	g := newSealGroup(c.env.pool, 1)
 	err := g.run(ctx, func(ctx context.Context, buf []byte) (_ []byte, err error) {
-		info.ptr, buf, err = c.env.seal(ctx, store.ChunkData, plain, buf)
+		info.ptr, buf, err = c.env.seal(ctx, store.ChunkData, plaintext{bytes: plain}, buf)
 		return buf, err
 	})
 	if werr := g.wait(); err == nil {
 		err = werr
 	}
 	return info, err
+}
+
+// wholeStream is the bytes of a frozen file if all are in the stream, and in
+// little more memory than they need.
+func (l *dirtyLayer) wholeStream() []byte {
+	s := &l.stream
+	if s.off > 0 || s.end() != l.size || len(l.blocks) > 0 || max(cap(s.buf), cap(s.mem)) > 2*len(s.buf) {
+		return nil
+	}
+	return s.buf
 }
 
 // cutFrozen makes pieces of the stream of f and has them sealed.

@@ -96,7 +96,7 @@ func (c *content) sealBlock(ctx context.Context, f *dirtyLayer, b *dirtyBlock, l
 			return buf, err
 		}
 		x := extent{off: lo, n: hi - lo}
-		if x.ptr, buf, err = c.env.sealData(ctx, plain, buf); err != nil {
+		if x.ptr, buf, err = c.env.sealData(ctx, plaintext{plain, true}, buf); err != nil {
 			return buf, err
 		}
 		c.blockSealed(b, []extent{x})
@@ -126,7 +126,7 @@ func (c *content) sealRanges(ctx context.Context, b *dirtyBlock, at int64, g *se
 			plain := make([]byte, 0, r.hi-r.lo)
 			b.eachPage(r.lo, r.hi, func(_ int, mem []byte) { plain = append(plain, mem...) })
 			x := extent{off: at + int64(r.lo), n: int64(len(plain))}
-			if x.ptr, buf, err = c.env.sealData(ctx, plain, buf); err != nil {
+			if x.ptr, buf, err = c.env.sealData(ctx, plaintext{bytes: plain}, buf); err != nil {
 				return buf, err
 			}
 			cells = append(cells, x)
@@ -218,7 +218,7 @@ func (w *resplitter) seal(ctx context.Context, g *sealGroup, cells *[]*extent) e
 		*cells = append(*cells, x)
 		w.off = p.end()
 		err := g.run(ctx, func(ctx context.Context, buf []byte) (_ []byte, err error) {
-			x.ptr, buf, err = w.c.env.sealData(ctx, p.data, buf)
+			x.ptr, buf, err = w.c.env.sealData(ctx, plaintext{bytes: p.data}, buf)
 			return buf, err
 		})
 		if err != nil {

@@ -212,7 +212,7 @@ func (w *extentWriter) storeLeaf(xs []extent, level int, lo int64) (extentTree, 
 }
 
 func (w *extentWriter) store(n *extentNode) (extentTree, error) {
-	p, buf, err := w.base.env.seal(w.ctx, store.ChunkExtents, w.plain, w.buf)
+	p, buf, err := w.base.env.seal(w.ctx, store.ChunkExtents, plaintext{w.plain, true}, w.buf)
 	w.buf = buf
 	if err != nil {
 		return extentTree{}, err

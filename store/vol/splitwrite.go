@@ -1,6 +1,7 @@
 package vol
 
 import (
+	"bytes"
 	"context"
 
 	"bazil/store"
@@ -19,14 +20,15 @@ type splitStream struct {
 	off    int64
 	from   int64
 	buf    []byte
-	charge int64 // of the dirty budget
-	long   bool  // a chunk was cut off already
+	mem    []byte // what buf is a part of; nil: of nothing larger
+	charge int64  // of the dirty budget
+	long   bool   // a chunk was cut off already
 }
 
 const (
 	unknownStart = -1
-	// streamMemory is the capacity of the buffers of a long stream: the largest
-	// chunk, and room so that what is left after a cut is seldom moved.
+	// streamMemory is the memory of a long stream: the largest chunk, and room so
+	// that what is left after a cut is seldom moved.
 	streamMemory = 4 * store.MaxPlain
 )
 
@@ -47,18 +49,21 @@ func (s *splitStream) append(p []byte) int64 {
 	return int64(len(p))
 }
 
-// grow makes room for n bytes. The memory of chunks that were cut off stays
-// with them.
+// grow makes room for n bytes, in front of the buffer if there is enough.
 func (s *splitStream) grow(n int) {
 	need := len(s.buf) + n
-	size := need
 	switch {
+	case need <= cap(s.mem):
+		s.buf = append(s.mem[:0], s.buf...)
+		return
 	case need > streamMemory/2 || s.long && need > smallMax:
-		size = max(need, streamMemory)
+		s.mem = make([]byte, 0, max(need, streamMemory))
 	case len(s.buf) > 0:
-		size = max(need, min(2*need, streamMemory/2))
+		s.mem = make([]byte, 0, max(need, min(2*need, streamMemory/2)))
+	default:
+		return // append makes as much as is needed
 	}
-	s.buf = append(make([]byte, 0, size), s.buf...)
+	s.buf = append(s.mem, s.buf...)
 }
 
 // overwrite puts p, which lies within the buffer, at off.
@@ -70,13 +75,13 @@ func (s *splitStream) overwrite(p []byte, off int64) {
 // prepend puts the bytes before off that belong to the unfinished chunk in
 // front: buf has them, and room.
 func (s *splitStream) prepend(buf []byte, start int64) {
-	s.buf = append(buf, s.buf...)
+	s.buf, s.mem = append(buf, s.buf...), nil
 	s.off, s.start = start, start
 }
 
 // take cuts the first n bytes off as a piece.
 func (s *splitStream) take(n int) *streamPiece {
-	p := &streamPiece{off: s.off, n: int64(n), data: s.buf[:n:n], charge: min(s.charge, int64(n))}
+	p := &streamPiece{off: s.off, n: int64(n), data: s.takeBytes(n), charge: min(s.charge, int64(n))}
 	s.charge -= p.charge
 	s.buf = s.buf[n:]
 	s.off += int64(n)
@@ -84,9 +89,18 @@ func (s *splitStream) take(n int) *streamPiece {
 	s.from = max(s.from, s.off)
 	if len(s.buf) == 0 {
 		p.charge += s.charge
-		s.charge, s.buf = 0, nil
+		s.charge, s.buf, s.mem = 0, nil, nil
 	}
 	return p
+}
+
+// takeBytes is the first n bytes, in memory that has little else and is no
+// longer the stream's: they stay in the cache when the stream is gone.
+func (s *splitStream) takeBytes(n int) []byte {
+	if n == len(s.buf) && max(cap(s.buf), cap(s.mem)) <= n+n/8 {
+		return s.buf
+	}
+	return bytes.Clone(s.buf[:n])
 }
 
 // truncate ends the stream at size, which is before its end, and returns how
@@ -153,7 +167,7 @@ func (c *content) sealPiece(ctx context.Context, p *streamPiece, buf []byte) []b
 	var err error
 	defer c.env.chunks.Hold()()
 	if !dropped {
-		ptr, buf, err = c.env.sealData(ctx, data, buf)
+		ptr, buf, err = c.env.sealData(ctx, plaintext{bytes: data}, buf)
 	}
 	c.mu.Lock()
 	gone := err == nil || p.dropped

@@ -18,9 +18,12 @@ func (c *content) loadPrefix(ctx context.Context, l *dirtyLayer) error {
 	if s.start == unknownStart {
 		s.start = c.chunkStart(ctx, l, s.off)
 	}
-	buf := make([]byte, s.off-s.start, max(s.off-s.start+int64(len(s.buf)), streamMemory/2))
-	if len(buf) > 0 && c.readLayer(ctx, l, buf, s.start) != nil {
-		buf, s.start = nil, s.off
+	var buf []byte
+	if n := s.off - s.start; n > 0 {
+		buf = make([]byte, n, n+int64(len(s.buf)))
+		if c.readLayer(ctx, l, buf, s.start) != nil {
+			buf, s.start = nil, s.off
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return err

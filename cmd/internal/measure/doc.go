@@ -2,7 +2,7 @@
 // in and given back, and a volume of a million files. Benchmarks beside the
 // code measure its parts.
 //
-//	measure ingest [-by proc|9p] [-dir DIR] [-workers N] SOURCE
+//	measure ingest [-by proc|9p] [-dir DIR] [-workers N] [-profile DIR] SOURCE
 //	measure million [-dir DIR] [-files N] [-server BAZIL]
 //
 // ingest runs a server on a new data directory below DIR and copies the tree
@@ -16,6 +16,8 @@
 //	dup      under another name
 //	edit     the largest file with 100 bytes inserted in its middle, under another name
 //	restore  everything of first, read by a server that has just started, written to files
+//
+// With -profile, a processor profile of each step is left in the folder DIR.
 //
 // million makes a volume of N files in directories of 10,000, then starts the
 // program BAZIL on it and prints what a client sees: how long the server takes

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ type ingest struct {
 	by      string // how the volume is reached
 	source  string
 	workers int
+	profile string // folder for profiles; "": none
 
 	files   []sourceFile
 	dirs    []string
@@ -30,6 +32,8 @@ type ingest struct {
 	data    string // the data directory
 	started time.Time
 	cpu     time.Duration
+
+	profiling *os.File // the profile of the present step
 }
 
 type sourceFile struct {
@@ -103,7 +107,9 @@ func (in *ingest) takeIn(ctx context.Context, d *daemon.Daemon) error {
 		{"dup", func() error { return in.copyIn(ctx, t, "b", in.put) }},
 		{"edit", func() error { return in.edit(ctx, t) }},
 	} {
-		in.start()
+		if err := in.start(step.name); err != nil {
+			return err
+		}
 		if err := errors.Join(step.do(), t.sync(ctx)); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
@@ -121,7 +127,9 @@ func (in *ingest) giveBack(ctx context.Context, d *daemon.Daemon, out string) er
 		return err
 	}
 	defer t.close()
-	in.start()
+	if err := in.start("restore"); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Join(out, "a"), 0o755); err != nil {
 		return err
 	}
@@ -250,11 +258,31 @@ func (in *ingest) compare(ctx context.Context, out string) error {
 	})
 }
 
-func (in *ingest) start() { in.started, in.cpu = time.Now(), cpuTime() }
+// start begins a step.
+func (in *ingest) start(step string) error {
+	if in.profile != "" {
+		f, err := os.Create(filepath.Join(in.profile, step+".pprof"))
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			return err
+		}
+		in.profiling = f
+	}
+	in.started, in.cpu = time.Now(), cpuTime()
+	return nil
+}
 
 // report prints what the step took since start.
 func (in *ingest) report(step string) error {
 	took, cpu := time.Since(in.started), cpuTime()-in.cpu
+	if in.profile != "" {
+		pprof.StopCPUProfile()
+		if err := in.profiling.Close(); err != nil {
+			return err
+		}
+	}
 	fmt.Printf("%-8s %8.3f s %8.1f MB/s %8.2f CPU s ", step, took.Seconds(), float64(in.bytes)/1e6/took.Seconds(), cpu.Seconds())
 	for _, part := range []string{".", "chunks", "chunks/reserve", "index", "volumes"} {
 		size, err := sizeOf(filepath.Join(in.data, part))

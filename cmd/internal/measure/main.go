@@ -38,6 +38,7 @@ func run(ctx context.Context, args []string) error {
 		in := ingest{}
 		fs.StringVar(&in.by, "by", "proc", "proc: in the server's process; 9p: through its socket")
 		fs.IntVar(&in.workers, "workers", 4, "files copied at once")
+		fs.StringVar(&in.profile, "profile", "", "folder for a processor profile of each step")
 		fs.Parse(args[1:])
 		if fs.NArg() != 1 || in.by != "proc" && in.by != "9p" || in.workers < 1 {
 			return fmt.Errorf("%w: ingest takes one folder", errUsage)
