@@ -96,14 +96,14 @@ func lcreate(r *request) error {
 		return err
 	}
 	r.out = put32(AppendQID(r.out, qid), 0)
-	return r.created(num, f, node, o, name)
+	return r.created(num, f, newNodeRef(node, qid), o, name)
 }
 
 // created puts the fid of a new open file in the place of its directory's.
-func (r *request) created(num uint32, dir *fid, node Node, o *openFile, name string) error {
+func (r *request) created(num uint32, dir *fid, node *nodeRef, o *openFile, name string) error {
 	at := dir.at
 	at.depth, at.name = at.depth+1, name
-	f := newFid(r.c, newNodeRef(node), at)
+	f := newFid(r.c, node, at)
 	f.setDir(r.sess.dialect, dir.node, f.node)
 	f.file.Store(o)
 	if err := r.replace(num, dir, f); err != nil {
@@ -130,7 +130,7 @@ func (r *request) directory(num uint32, nameErr error) (*fid, Directory, error) 
 		err = syscall.EBADF
 	case nameErr != nil:
 		err = nameErr
-	case f.node.QID().Type&QTDir == 0:
+	case !f.node.isDir:
 		err = syscall.ENOTDIR
 	case !ok:
 		err = syscall.EPERM
@@ -232,7 +232,7 @@ func (r *request) setAttr(f *fid, a SetAttr) error {
 	switch {
 	case !ok:
 		return syscall.EPERM
-	case a.Valid&SetSize != 0 && f.node.QID().Type&QTDir != 0:
+	case a.Valid&SetSize != 0 && f.node.isDir:
 		return syscall.EISDIR
 	case a.Valid&SetSize != 0 && f.node.QID().Type&QTAppend != 0:
 		return syscall.EPERM

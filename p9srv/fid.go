@@ -31,11 +31,13 @@ type place struct {
 // nodeRef is a Node that several fids share; the last one releases it.
 type nodeRef struct {
 	Node
-	refs atomic.Int32
+	isDir bool // which a Node is or is not for good
+	refs  atomic.Int32
 }
 
-func newNodeRef(n Node) *nodeRef {
-	ref := &nodeRef{Node: n}
+// newNodeRef takes over a Node with that QID.
+func newNodeRef(n Node, qid QID) *nodeRef {
+	ref := &nodeRef{Node: n, isDir: qid.Type&QTDir != 0}
 	ref.refs.Store(1)
 	return ref
 }

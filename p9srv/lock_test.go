@@ -40,7 +40,7 @@ func TestLockTable(t *testing.T) {
 		var table LockTable
 		var model lockModel
 		c := &conn{}
-		node := newNodeRef(noNode{})
+		node := newNodeRef(noNode{}, QID{})
 		fids := [...]*fid{{conn: c, node: node}, {conn: c, node: node}}
 		for range rapid.IntRange(1, 40).Draw(t, "requests") {
 			start := rapid.Uint64Range(0, 19).Draw(t, "start")

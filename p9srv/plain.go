@@ -119,8 +119,9 @@ func tcreate(r *request) error {
 		return err
 	}
 	o.remove = rclose
-	r.out = put32(r.putQID(r.out, node), 0)
-	return r.created(num, f, node, o, name)
+	qid := node.QID()
+	r.out = put32(AppendQID(r.out, plainQID(qid, r.sess.dialect)), 0)
+	return r.created(num, f, newNodeRef(node, qid), o, name)
 }
 
 // createPerm is what a new entry's perm becomes: in 9P2000 it gets no

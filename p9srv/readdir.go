@@ -119,10 +119,10 @@ func (d *Dirent) kind() uint8 {
 // parentQID is what ".." of an open directory stands for.
 func (r *request) parentQID(f *fid) QID {
 	at := f.at
-	n, err := r.step(f.node, &at, []byte(".."))
+	n, qid, err := r.step(f.node, &at, []byte(".."))
 	if err != nil {
 		return f.node.QID()
 	}
-	defer n.drop()
-	return n.QID()
+	n.drop()
+	return qid
 }

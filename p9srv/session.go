@@ -227,7 +227,7 @@ func attach(r *request) error {
 		return err
 	}
 	qid := node.QID()
-	f := newFid(r.c, newNodeRef(node), place{root: qid.Path})
+	f := newFid(r.c, newNodeRef(node, qid), place{root: qid.Path})
 	if err := r.install(num, f); err != nil {
 		f.put()
 		return err

@@ -49,45 +49,44 @@ func (r *request) steps(f *fid, count int) (n int, err error) {
 		if r.in.Bad() {
 			return 0, syscall.EINVAL
 		}
-		next, err := r.step(f.node, &f.at, name)
+		next, qid, err := r.step(f.node, &f.at, name)
 		if err != nil {
 			return n, err
 		}
 		f.setDir(r.sess.dialect, f.node, next)
 		f.node.drop()
 		f.node = next
-		r.out = r.putQID(r.out, next.Node)
+		r.out = AppendQID(r.out, plainQID(qid, r.sess.dialect))
 	}
 	return n, nil
 }
 
-// step walks one name.
-func (r *request) step(node *nodeRef, at *place, name []byte) (*nodeRef, error) {
-	qid := node.QID()
-	if qid.Type&QTDir == 0 {
-		return nil, syscall.ENOTDIR
+// step walks one name, to a node with that QID.
+func (r *request) step(node *nodeRef, at *place, name []byte) (*nodeRef, QID, error) {
+	if !node.isDir {
+		return nil, QID{}, syscall.ENOTDIR
 	}
 	up := string(name) == ".."
-	if up && (at.depth <= 0 || qid.Path == at.root) {
-		at.depth, at.name = 0, ""
-		return node.hold(), nil
-	}
-	if !up {
-		if err := checkWalkName(name); err != nil {
-			return nil, err
+	if up {
+		if qid := node.QID(); at.depth <= 0 || qid.Path == at.root {
+			at.depth, at.name = 0, ""
+			return node.hold(), qid, nil
 		}
+	} else if err := checkWalkName(name); err != nil {
+		return nil, QID{}, err
 	}
 	s := string(name)
 	next, err := node.Walk(&r.ctx, s)
 	if err != nil {
-		return nil, err
+		return nil, QID{}, err
 	}
 	if up {
 		at.depth, at.name = at.depth-1, ""
 	} else {
 		at.depth, at.name = at.depth+1, s
 	}
-	return newNodeRef(next), nil
+	qid := next.QID()
+	return newNodeRef(next, qid), qid, nil
 }
 
 // arrive enters what was walked to.

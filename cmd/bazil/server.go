@@ -72,7 +72,9 @@ func (f *serverFlags) start(g *Globals) (*daemon.Daemon, error) {
 // it returns the number. Sealing alone would keep all of Go's processors busy,
 // and then a request is not even noticed before the next turn of 10 ms; with a
 // thread to spare the system lets it run at once. Under a flood of writes a
-// getattr of another client took 2.4 ms at the median without, 0.5 with it.
+// getattr of another client took 2.4 ms at the median without, 0.5 with it; a
+// write that is given up while memory is full was over after 7 to 8 ms and 45 at
+// most, with it after 2 to 3 and 19. Writes are as fast either way.
 func reserve() (sealers int) {
 	sealers = runtime.GOMAXPROCS(0)
 	runtime.GOMAXPROCS(sealers + 2)

@@ -25,7 +25,8 @@
 // that are not in memory are as Bolt has them; those that are dirty or in use
 // stay in memory, others leave it by a clock when there are too many. What
 // List returned is remembered with its directory until something in that
-// changes, for 128 Ki entries in all.
+// changes, for 128 Ki entries in all; a directory whose names are all in memory
+// is listed without Bolt.
 //
 // The committer closes the group: under Volume.mu it freezes the contents of
 // the files in it and takes the records, so that the group is of one moment

@@ -26,11 +26,12 @@ const (
 // can they use it: theirs begin with "user.".
 const flagsName = "bazil.flags"
 
-func flagsOf(a *merge.Attr) Flags {
-	if len(a.Xattrs) == 0 {
+// fileFlags are those that count for what the name shows, which is a regular file.
+func (r *record) fileFlags() Flags {
+	if r.Device || len(r.Attrs) == 0 || len(r.Attrs[0].Xattrs) == 0 {
 		return 0
 	}
-	if b := a.Xattrs[flagsName]; len(b) == 1 {
+	if b := r.Attrs[0].Xattrs[flagsName]; len(b) == 1 {
 		return Flags(b[0]) & flagsAll
 	}
 	return 0
@@ -45,8 +46,7 @@ func (n *Node) Identity() (version uint64, flags Flags) {
 		return 0, 0
 	}
 	if in.kind == merge.KindFile {
-		a := in.rec().attr()
-		flags = flagsOf(&a)
+		flags = in.rec().fileFlags()
 	}
 	return in.version(), flags
 }
