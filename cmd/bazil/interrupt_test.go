@@ -69,7 +69,7 @@ func (d *device) syncRecord(t *testing.T, want func(ctlfs.Record) bool) (r ctlfs
 	t.Helper()
 	within(t, time.Minute, "the record of a sync", func() {
 		for {
-			for line := range strings.Lines(d.run(t, "status")) {
+			for line := range strings.Lines(d.ctl(t, "status")) {
 				var err error
 				if r, err = ctlfs.ParseRecord(strings.TrimSuffix(line, "\n")); err == nil && r.Get("sync") == "v" && want(r) {
 					return
