@@ -24,6 +24,7 @@ import (
 var (
 	partitionTime = goflag.Duration("partition.time", 20*time.Second, "how long TestPartitions goes on")
 	partitionSeed = goflag.Uint64("partition.seed", 0, "the seed of TestPartitions; 0: a new one")
+	partitionLog  = goflag.String("partition.trace", "", "a file for all that TestPartitions did, in order")
 )
 
 // TestPartitions runs three servers in network namespaces of their own, over a
@@ -53,6 +54,9 @@ func TestPartitions(t *testing.T) {
 		w.trouble()
 	}
 	busy.Wait()
+	if *partitionLog != "" {
+		must(t, os.WriteFile(*partitionLog, []byte(strings.Join(w.trace, "\n")), 0o644))
+	}
 	w.rest()
 }
 
@@ -501,7 +505,7 @@ func (w *islands) rest() {
 		case have[token] || w.over[token]:
 		case w.excused(token):
 			excused++
-			w.t.Logf("%s was perhaps removed by one whose server was killed:\n%s", token, w.story(token))
+			w.t.Logf("%s was perhaps removed by one whose server was killed; -partition.trace keeps what is needed to see that", token)
 		default:
 			w.t.Errorf("%s is lost:\n%s", token, w.story(token))
 			lost++
