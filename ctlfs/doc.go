@@ -71,9 +71,8 @@
 // how it went afterwards; follow= for each peer it follows, state=live
 // when all that was heard of is here, state=behind while names or content are
 // on their way, state=lost while the peer is not to be had, again= with the
-// time of the next try; content= while
-// content is not here that is to be, with what is done about it, the peers that
-// are asked, and why nobody gave it; waiting= for the first files that wait for
+// time of the next try; content= while content is not here that is to be, with
+// what is done about it, the peers that are asked, and why nobody gave it; waiting= for the first files that wait for
 // it; read= for each peer of whom somebody wanted to read content that is not
 // here and did not get it, reason=away if it could not be reached and
 // reason=lacks if it does not have it either.
@@ -126,13 +125,15 @@
 // It is what the status files hold, all of them one after the other; the first
 // attribute of a record says what it is of.
 //
-//	sync [VOLUME] PEER [no-wait] [dry-run]
+//	sync [VOLUME] PEER [path=PATH] [no-wait] [dry-run]
 //
 // Bring a peer's changes into the volume, or into each volume that the peer allows us.
 // It returns when the files are here too; with no-wait, and where the volume is lazy,
 // when their names are. What was done before a failure or a cancellation stays done,
 // and the next sync goes on from there. dry-run changes nothing, and tells what would
-// change: add, change, delete or conflict, and VOLUME/PATH, one a line.
+// change: add, change, delete or conflict, and VOLUME/PATH, one a line. With path= it
+// brings in what is at that path of the volume and below, and the other names of the
+// directories on the way; the rest comes with the next sync.
 //
 //	sync all [VOLUME] [no-wait] [dry-run]
 //

@@ -164,9 +164,9 @@ func TestParseRefuses(t *testing.T) {
 	}{
 		{scope{}, "frobnicate", "frobnicate: no such command; help tells those there are"},
 		{scope{}, "volume frob x", "volume frob: no such command; help volume tells those there are"},
-		{scope{}, "sync", "usage: sync [VOLUME] PEER [no-wait] [dry-run]"},
-		{scope{}, "sync a b c", "usage: sync [VOLUME] PEER [no-wait] [dry-run]"},
-		{volume, "sync", "usage: sync PEER [no-wait] [dry-run]"},
+		{scope{}, "sync", "usage: sync [VOLUME] PEER [path=PATH] [no-wait] [dry-run]"},
+		{scope{}, "sync a b c", "usage: sync [VOLUME] PEER [path=PATH] [no-wait] [dry-run]"},
+		{volume, "sync", "usage: sync PEER [path=PATH] [no-wait] [dry-run]"},
 		{volume, "peer list", "peer list: no such command; help peer tells those there are"},
 		{volume, "storage add", "usage: volume storage add BACKEND [sharing=NAME]"},
 		{scope{}, "volume create sharing=x", "usage: volume create NAME [sharing=NAME] [keep=all|lazy]"},

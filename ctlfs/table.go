@@ -31,12 +31,15 @@ var mainVerbs = []Verb{
 		Example: "status",
 	},
 	{
-		Name: "sync", Args: []Arg{{Name: "volume", Kind: KindVolume, Form: Optional}, argPeer, argNoWait, argDryRun},
+		Name: "sync", Args: []Arg{{Name: "volume", Kind: KindVolume, Form: Optional}, argPeer,
+			{Name: "path", Kind: KindPath, Form: Option, Label: "PATH"}, argNoWait, argDryRun},
 		Help: "Bring a peer's changes into the volume, or into each volume that the peer allows us.",
 		Detail: "It returns when the files are here too; with no-wait, and where the volume is lazy,\n" +
 			"when their names are. What was done before a failure or a cancellation stays done,\n" +
 			"and the next sync goes on from there. dry-run changes nothing, and tells what would\n" +
-			"change: add, change, delete or conflict, and VOLUME/PATH, one a line.",
+			"change: add, change, delete or conflict, and VOLUME/PATH, one a line. With path= it\n" +
+			"brings in what is at that path of the volume and below, and the other names of the\n" +
+			"directories on the way; the rest comes with the next sync.",
 		Example: "sync myfiles white",
 	},
 	{

@@ -73,6 +73,13 @@ func (d *device) run(t testing.TB, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// fails runs a command that is to fail.
+func (d *device) fails(args ...string) (code int, out string) {
+	cmd := exec.Command("bazil", append([]string{"-data-dir=" + d.dir}, args...)...)
+	b, _ := cmd.CombinedOutput()
+	return cmd.ProcessState.ExitCode(), string(b)
+}
+
 // ctl writes a command to the device's ctl file, without a process for it, and
 // returns the answer.
 func (d *device) ctl(t testing.TB, words ...string) string {

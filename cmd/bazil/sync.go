@@ -12,6 +12,13 @@ func (f syncFlags) tokens() []string {
 	return append(flag("no-wait", f.NoWait), flag("dry-run", f.DryRun)...)
 }
 
+// pathFlag says what of a volume to sync.
+type pathFlag struct {
+	Path string `name:"path" placeholder:"PATH" help:"Bring in what is at this path of the volume, and below; the rest comes with the next sync."`
+}
+
+func (f pathFlag) tokens() []string { return option("path", f.Path) }
+
 // run asks the server, and shows how far it is.
 func (f syncFlags) run(g *Globals, objects ...string) error {
 	line := append(append([]string{"sync"}, objects...), f.tokens()...)
@@ -25,6 +32,7 @@ func (f syncFlags) run(g *Globals, objects ...string) error {
 // SyncCmd brings a peer's changes in.
 type SyncCmd struct {
 	syncFlags
+	pathFlag
 	All     bool     `help:"Sync every volume, or the one named, with every peer that allows it."`
 	Objects []string `arg:"" optional:"" name:"[volume] peer" help:"The volume, if only one is meant, and the peer's name or public key."`
 }
@@ -34,6 +42,8 @@ func (c *SyncCmd) Run(g *Globals) error {
 	switch n := len(c.Objects); {
 	case c.All && n > 1:
 		return usageError("sync --all takes a volume, or nothing")
+	case c.All && c.Path != "":
+		return usageError("sync --path takes a volume and a peer")
 	case c.All:
 		return c.run(g, append([]string{"all"}, c.Objects...)...)
 	case n == 0:
@@ -41,18 +51,21 @@ func (c *SyncCmd) Run(g *Globals) error {
 	case n > 2:
 		return usageError("sync takes a volume and a peer, or a peer")
 	}
-	return c.run(g, c.Objects...)
+	return c.run(g, append(c.Objects, c.pathFlag.tokens()...)...)
 }
 
 // VolumeSyncCmd brings a peer's changes in.
 type VolumeSyncCmd struct {
 	syncFlags
+	pathFlag
 	oneVolume
 	Peer string `arg:"" help:"The peer's name or public key."`
 }
 
 // Run asks the server.
-func (c *VolumeSyncCmd) Run(g *Globals) error { return c.run(g, c.Volume, c.Peer) }
+func (c *VolumeSyncCmd) Run(g *Globals) error {
+	return c.run(g, append([]string{c.Volume, c.Peer}, c.pathFlag.tokens()...)...)
+}
 
 // VolumeKeepCmd says which content is kept here.
 type VolumeKeepCmd struct {

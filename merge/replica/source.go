@@ -29,6 +29,9 @@ type Options struct {
 	// Only says which files to fetch the content of; nil: all. The others
 	// stay wanted.
 	Only func(vol.Want) bool
+	// Under is the path, from the root, that a pull is for; "": all. What is
+	// below other directories is left to a pull that is for it.
+	Under string
 }
 
 // Result is how far a pull or a fetch has come.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -155,8 +157,25 @@ func (p *pull) taint(local uint64) {
 	}
 }
 
+// wanted leaves out the directories that do not lead to what the pull is for.
+// One that has left some out is not finished: what they know is not known here.
+func (p *pull) wanted(n *node, subs []vol.Sub) []vol.Sub {
+	if p.options.Under == "" {
+		return subs
+	}
+	way := strings.Split(p.options.Under, "/")
+	if n.depth >= len(way) {
+		return subs
+	}
+	all := len(subs)
+	subs = slices.DeleteFunc(subs, func(s vol.Sub) bool { return s.Name != way[n.depth] })
+	n.partial = n.partial || len(subs) < all
+	return subs
+}
+
 // descend queues what is below a directory that was joined.
 func (p *pull) descend(ctx context.Context, n *node, subs []vol.Sub) error {
+	subs = p.wanted(n, subs)
 	if n.depth >= maxDepth && len(subs) > 0 {
 		return fmt.Errorf("%w: directories %d deep", errPeer, maxDepth)
 	}

@@ -206,7 +206,7 @@ func (f *feed) fetch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		_, err := f.d.fetchContent(ctx, f.v, from.link, nil)
+		_, err := f.d.fetchContent(ctx, f.v, from.link, "", nil)
 		if ctx.Err() != nil {
 			return
 		}

@@ -62,7 +62,7 @@ func (k *keeper) run(d *Daemon, v *openVolume) {
 			return
 		}
 		k.set(true, nil, time.Time{})
-		_, err := d.fetchContent(v.ctx, v, nil, nil)
+		_, err := d.fetchContent(v.ctx, v, nil, "", nil)
 		if v.ctx.Err() != nil {
 			return
 		}
@@ -102,8 +102,13 @@ func (k *keeper) state() (state string, again time.Time, problem error) {
 // keeps says which content of the volume is to be here.
 func (e volumeEntry) keeps(p string) bool {
 	return e.Keep != keepLazy || slices.ContainsFunc(e.Pins, func(pin string) bool {
-		return pin == "" || p == pin || strings.HasPrefix(p, pin+"/")
+		return under(p, pin)
 	})
+}
+
+// under says whether a path is that one or below it; "" is the root.
+func under(p, top string) bool {
+	return top == "" || p == top || strings.HasPrefix(p, top+"/")
 }
 
 // only is the content to be fetched; nil: all.
@@ -236,8 +241,12 @@ func pinList(pins []string) string {
 	return ctlfs.Join(shown)
 }
 
-// fetchOptions says what to fetch of a volume.
-func (d *Daemon) fetchOptions(name string) (replica.Options, error) {
+// fetchOptions says what to fetch of a volume below a path.
+func (d *Daemon) fetchOptions(name, top string) (replica.Options, error) {
 	e, err := volumeObject{d, name}.entry()
-	return replica.Options{Only: e.only()}, err
+	o := replica.Options{Only: e.only()}
+	if top != "" {
+		o.Only = func(w vol.Want) bool { return e.keeps(w.Path) && under(w.Path, top) }
+	}
+	return o, err
 }

@@ -26,7 +26,7 @@ func (d *Daemon) pull(ctx context.Context, v *openVolume, remote string, l *link
 			now.Store(&next)
 		}
 	}
-	pulled, err := v.replica.Pull(ctx, l.client.Volume(remote), replica.Options{Progress: told(phaseNames, &at.names)})
+	pulled, err := v.replica.Pull(ctx, l.client.Volume(remote), replica.Options{Progress: told(phaseNames, &at.names), Under: o.under})
 	r := ctlfs.Rec("dirs", number(int64(pulled.Dirs)), "changed", number(int64(pulled.Changed)))
 	if err != nil {
 		return r, err
@@ -39,7 +39,7 @@ func (d *Daemon) pull(ctx context.Context, v *openVolume, remote string, l *link
 		v.keeper.kick()
 		return r, nil
 	}
-	fetched, err := d.fetchContent(ctx, v, l, told(phaseContent, &at.content))
+	fetched, err := d.fetchContent(ctx, v, l, o.under, told(phaseContent, &at.content))
 	r = append(r, ctlfs.Rec("files", number(int64(fetched.Files)), "missing", count(fetched.Missing),
 		"chunks", number(int64(fetched.Chunks)), "bytes", number(fetched.Bytes))...)
 	return r, err
@@ -53,17 +53,18 @@ func count(n int) string {
 	return number(int64(n))
 }
 
-// fetchContent gets the volume's content that is to be here and is not: from
+// fetchContent gets the volume's content that is to be here and is not, below
+// a path if one is given: from
 // the peer of l, if there is one, and from the volume's other storage. One does
 // it at a time: what it finds is what all want.
-func (d *Daemon) fetchContent(ctx context.Context, v *openVolume, l *link, progress func(replica.Result)) (sum replica.Result, err error) {
+func (d *Daemon) fetchContent(ctx context.Context, v *openVolume, l *link, under string, progress func(replica.Result)) (sum replica.Result, err error) {
 	select {
 	case v.fetching <- struct{}{}:
 		defer func() { <-v.fetching }()
 	case <-ctx.Done():
 		return sum, ctx.Err()
 	}
-	o, err := d.fetchOptions(v.name)
+	o, err := d.fetchOptions(v.name, under)
 	if err != nil {
 		return sum, err
 	}

@@ -31,6 +31,11 @@ type peerRecord struct {
 }
 
 // volumeRecord is what is configured of a volume. It is found by its name.
+//
+// A pin is a path and stays one when what is there is renamed: a rename that a
+// peer made comes in as a name that went and one that came, with nothing to
+// tell that they are the same file. A pin that followed the renames made here
+// and not those would be harder to predict, and what was fetched for it stays.
 type volumeRecord struct {
 	ID         vol.ID   `cbor:"1,keyasint"`
 	Number     uint16   `cbor:"2,keyasint"` // never given out twice, never 0

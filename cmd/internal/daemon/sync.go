@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -99,12 +100,13 @@ const (
 
 // syncOptions are a sync's.
 type syncOptions struct {
-	noWait bool // return when the names are here
-	dryRun bool // tell what would change
+	noWait bool   // return when the names are here
+	dryRun bool   // tell what would change
+	under  string // only what is at that path
 }
 
 func syncOptionsOf(c *ctlfs.Call) syncOptions {
-	return syncOptions{noWait: c.Has("no-wait"), dryRun: c.Has("dry-run")}
+	return syncOptions{noWait: c.Has("no-wait"), dryRun: c.Has("dry-run"), under: c.Arg("path")}
 }
 
 // sync is the command: one volume, or each that the peer shares.
@@ -112,6 +114,9 @@ func (d *Daemon) sync(ctx context.Context, c *ctlfs.Call) error {
 	name := c.Arg("volume")
 	if name != "" && d.volumes.get(name) == nil {
 		return noVolume(name)
+	}
+	if at := c.Arg("path"); at != "" && (name == "" || !fs.ValidPath(at) || at == ".") {
+		return ctlfs.Errorf(syscall.EINVAL, "path %q is not a path inside of a volume that the command names", at)
 	}
 	p, l, err := d.toPeer(c.Arg("peer"))
 	if err != nil {
@@ -273,7 +278,7 @@ func (d *Daemon) syncVolume(ctx context.Context, c *ctlfs.Call, name string, rem
 	defer done()
 	o := syncOptionsOf(c)
 	if o.dryRun {
-		return d.preview(ctx, c, v, remote, p, l)
+		return d.preview(ctx, c, v, remote, p, l, o.under)
 	}
 	pair := pair{name, p.label()}
 	state := d.syncs.state(pair)
@@ -306,12 +311,15 @@ func (d *Daemon) syncVolume(ctx context.Context, c *ctlfs.Call, name string, rem
 }
 
 // preview tells what a sync would change.
-func (d *Daemon) preview(ctx context.Context, c *ctlfs.Call, v *openVolume, remote remoteVolume, p peerEntry, l *link) error {
+func (d *Daemon) preview(ctx context.Context, c *ctlfs.Call, v *openVolume, remote remoteVolume, p peerEntry, l *link, top string) error {
 	changes, err := v.replica.Preview(ctx, l.client.Volume(remote.name))
 	if err != nil {
 		return peerError(p, v.name, err)
 	}
 	for _, change := range changes {
+		if !under(change.Path, top) {
+			continue
+		}
 		c.Printf("%s %s\n", change.What, ctlfs.Quote(v.name+"/"+change.Path))
 	}
 	return nil
