@@ -11,9 +11,9 @@ import (
 // goroutine at a time writes, whoever comes first, and takes along what the
 // others add meanwhile.
 type output struct {
-	nc       net.Conn
-	vectored bool          // nc writes many slices in one system call
-	timeout  time.Duration // for the client to take something; 0: any
+	nc      net.Conn
+	vec     bufferWriter  // nc, where it writes many slices at once; else nil
+	timeout time.Duration // for the client to take something; 0: any
 
 	size atomic.Int64 // bytes in pend and being written; set under mu
 
@@ -26,13 +26,30 @@ type output struct {
 	deadline time.Time  // as last set on nc
 }
 
+// bufferWriter is a connection that writes many slices as cheaply as one.
+// WriteBuffers may change bufs, but not what they hold, and does not keep them.
+type bufferWriter interface {
+	WriteBuffers(bufs [][]byte) (int64, error)
+}
+
+// vectors is a connection whose system calls take many slices.
+type vectors struct {
+	nc   net.Conn
+	bufs net.Buffers // of the one call
+}
+
+func (v *vectors) WriteBuffers(bufs [][]byte) (int64, error) {
+	v.bufs = bufs
+	return v.bufs.WriteTo(v.nc)
+}
+
 // batch is a run of replies. Data that is not copied stands beside the
 // arena, with its place in it.
 type batch struct {
 	arena []byte
 	lent  []lentData
 	free  []*buffer // to be given back when written
-	vec   net.Buffers
+	vec   [][]byte
 }
 
 type lentData struct {
@@ -48,9 +65,11 @@ const maxArena = 128 << 10
 
 func (o *output) start(nc net.Conn, timeout time.Duration) {
 	o.nc, o.timeout = nc, timeout
-	switch nc.(type) {
+	switch nc := nc.(type) {
 	case *net.UnixConn, *net.TCPConn:
-		o.vectored = true
+		o.vec = &vectors{nc: nc}
+	case bufferWriter:
+		o.vec = nc
 	}
 	o.room.L = &o.mu
 	o.pend, o.spare = new(batch), new(batch)
@@ -114,7 +133,7 @@ func (o *output) writeBatch() {
 	o.pend, o.spare = o.spare, nil
 	o.setDeadline()
 	o.mu.Unlock()
-	n, err := b.write(o.nc, o.vectored)
+	n, err := b.write(o.nc, o.vec)
 	b.reset()
 	o.mu.Lock()
 	o.spare = b
@@ -156,7 +175,7 @@ func (o *output) fail(err error) {
 func (b *batch) empty() bool { return len(b.arena) == 0 }
 
 // write sends the batch and returns its size.
-func (b *batch) write(nc net.Conn, vectored bool) (int, error) {
+func (b *batch) write(nc net.Conn, many bufferWriter) (int, error) {
 	if len(b.lent) == 0 {
 		_, err := nc.Write(b.arena)
 		return len(b.arena), err
@@ -174,16 +193,14 @@ func (b *batch) write(nc net.Conn, vectored bool) (int, error) {
 	if at < len(b.arena) {
 		vec = append(vec, b.arena[at:])
 	}
-	all := vec
-	b.vec = vec
 	var err error
-	if vectored {
-		_, err = b.vec.WriteTo(nc)
+	if many != nil {
+		_, err = many.WriteBuffers(vec)
 	} else {
 		err = writeJoined(nc, vec)
 	}
-	clear(all)
-	b.vec = all[:0]
+	clear(vec)
+	b.vec = vec[:0]
 	return n, err
 }
 

@@ -333,11 +333,15 @@ func checkAfterFlip(t *testing.T, dir string, o Options, all []chunk, where stri
 	defer s.Close()
 	lost := 0
 	for _, ch := range all {
+		stored, storedErr := s.Chunks().Stored(context.Background(), ch.id, nil)
 		got, err := s.Chunks().Get(context.Background(), ch.id, nil)
 		if err != nil {
 			lost++
 		} else if !bytes.Equal(got, ch.sealed) {
 			t.Errorf("%s: wrong bytes served", where)
+		}
+		if (storedErr == nil) != (err == nil) || !bytes.Equal(stored, got) {
+			t.Errorf("%s: %v by the checksum, %v by the ID", where, storedErr, err)
 		}
 	}
 	if lost > 1 {

@@ -81,6 +81,30 @@ func (s *segment) readSealed(dst []byte, e entry) ([]byte, error) {
 	return out, nil
 }
 
+// readChecked appends the sealed bytes of an entry to dst if they are those
+// that its record's header tells of.
+func (s *segment) readChecked(dst []byte, e entry) ([]byte, error) {
+	var head [recordHeaderSize]byte
+	if err := s.handle.readAt(head[:], int64(e.offset)); err != nil {
+		return dst, err
+	}
+	r, err := parseRecord(head[:], e.segment, int64(e.offset))
+	if err == nil && (r.filler || r.id != e.id || r.length != e.length) {
+		err = fmt.Errorf("record header %w: it is that of chunk %v", ErrDamaged, r.id)
+	}
+	if err != nil {
+		return dst, err
+	}
+	out, err := s.readSealed(dst, e)
+	if err == nil && crc(out[len(dst):]) != r.dataCRC {
+		err = fmt.Errorf("record %w: its bytes do not match their checksum", ErrDamaged)
+	}
+	if err != nil {
+		return dst, err
+	}
+	return out, nil
+}
+
 // grow returns b with n more bytes of any content.
 func grow(b []byte, n int) []byte {
 	if cap(b)-len(b) >= n {

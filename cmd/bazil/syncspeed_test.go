@@ -243,11 +243,11 @@ func plantFile(dir *client.Fid, name string, content []byte) error {
 	return err
 }
 
-func speedLarge(t *testing.T, p *speedPair) {
+// plantBig makes the large file, and returns when it is durable.
+func plantBig(t *testing.T, p *speedPair) {
+	t.Helper()
 	ctx := context.Background()
-	root := p.white.attach(t, "v")
-	f, err := root.Walk(ctx)
-	must(t, err)
+	f := p.white.attach(t, "v")
 	must(t, f.Create(ctx, "big", syscall.O_WRONLY, 0o644, 0))
 	random := rand.NewChaCha8([32]byte{1})
 	block := make([]byte, 1<<20)
@@ -258,6 +258,12 @@ func speedLarge(t *testing.T, p *speedPair) {
 	}
 	must(t, f.Fsync(ctx, false))
 	must(t, f.Clunk(ctx))
+}
+
+func speedLarge(t *testing.T, p *speedPair) {
+	ctx := context.Background()
+	plantBig(t, p)
+	root := p.white.attach(t, "v")
 	p.measure(t, fmt.Sprintf("a: one file of %d MiB", *speedBig), func() { p.sync(t) })
 	must(t, root.RenameAt(ctx, "big", root, "renamed"))
 	must(t, put(root, "durable", nil))

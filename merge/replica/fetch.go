@@ -15,8 +15,8 @@ import (
 const (
 	filesPerRound  = 1 << 14 // looked at together, at most
 	bytesPerRound  = 2 << 30 // the same
-	chunksPerCall  = 256     // asked for in one call of Source.Chunks
-	fetchesAtOnce  = 4       // calls of Source.Chunks at once
+	chunksPerCall  = 1 << 12 // asked for in one call of Source.Chunks
+	fetchesAtOnce  = 2       // calls of Source.Chunks at once: one begins while the other ends
 	maxRoundsAgain = 64      // levels of manifests that a file may have
 )
 

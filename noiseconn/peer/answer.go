@@ -2,8 +2,11 @@ package peer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -15,8 +18,15 @@ type answers func(ctx context.Context, question []byte) (producer, error)
 
 // producer appends the next records of an answer to dst. After the last ones
 // it returns io.EOF; any other error ends the answer with an 'e' record. When
-// ctx ends it may be called again. A call's records are all or nothing.
+// ctx ends, or on needsRoom, it may be called again. A call's records are all or
+// nothing.
 type producer func(ctx context.Context, dst []byte) ([]byte, error)
+
+// needsRoom is the error of a producer whose next record is large, and for which
+// dst would have to grow: how many bytes it takes.
+type needsRoom int
+
+func (n needsRoom) Error() string { return fmt.Sprintf("%d bytes do not fit", int(n)) }
 
 // offsetBits is how many bits of an offset count bytes of an answer.
 const offsetBits = 40
@@ -101,30 +111,13 @@ func (f *asked) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if ended || err != nil {
 		return 0, err
 	}
-	err = f.make(ctx, len(p))
+	n, err := f.make(ctx, p)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.busy = false
 	f.changed()
-	if err != nil {
-		return 0, err
-	}
-	n := copy(p, f.made[f.from:])
-	f.from += n
 	f.read += int64(n)
-	f.release()
-	return n, nil
-}
-
-// release forgets a large buffer that is used up.
-func (f *asked) release() {
-	if f.from < len(f.made) {
-		return
-	}
-	f.made, f.from = f.made[:0], 0
-	if f.next == nil && cap(f.made) > keptBuffer {
-		f.made = nil
-	}
+	return n, err
 }
 
 // turn waits until off is where the answer stands, and makes the caller the
@@ -168,24 +161,47 @@ func (f *asked) changed() {
 	f.change = make(chan struct{})
 }
 
-// make makes answer until n bytes are there or no more come. The caller has
-// set busy. The only error is that of an ended ctx, after which it goes on
-// where it was.
-func (f *asked) make(ctx context.Context, n int) error {
-	for len(f.made)-f.from < n && f.next != nil {
-		f.made = f.made[:copy(f.made, f.made[f.from:])] // less than n bytes
-		f.from = 0
-		before := len(f.made)
-		made, err := f.next(ctx, f.made)
-		if err != nil {
-			made = made[:before]
-			if made, err = f.finish(ctx, made, err); err != nil {
-				return err
-			}
+// make makes answer until p is full or no more comes, straight into p but for
+// what is left over. The caller has set busy. The only error is that of an
+// ended ctx, after which it goes on where it was.
+func (f *asked) make(ctx context.Context, p []byte) (n int, err error) {
+	n = copy(p, f.made[f.from:])
+	f.from += n
+	for n < len(p) && f.next != nil { // then all of made is used up
+		made, err := f.records(ctx, p[n:n:len(p)])
+		var need needsRoom
+		if errors.As(err, &need) {
+			made, err = f.records(ctx, slices.Grow(f.made[:0], int(need)))
 		}
-		f.made = made
+		if err != nil {
+			f.made, f.from = append(f.made[:0], p[:n]...), 0
+			return 0, err
+		}
+		m := copy(p[n:], made) // onto itself, as a rule
+		if n += m; m < len(made) {
+			f.made, f.from = made, m
+		}
 	}
-	return nil
+	f.release()
+	return n, nil
+}
+
+// release forgets a large buffer that is used up.
+func (f *asked) release() {
+	if f.next == nil && f.from == len(f.made) && cap(f.made) > keptBuffer {
+		f.made, f.from = nil, 0
+	}
+}
+
+// records appends the next records, the ending one too. The errors are that of
+// an ended ctx and needsRoom.
+func (f *asked) records(ctx context.Context, dst []byte) ([]byte, error) {
+	made, err := f.next(ctx, dst)
+	var need needsRoom
+	if err == nil || errors.As(err, &need) {
+		return made, err
+	}
+	return f.finish(ctx, made[:len(dst)], err)
 }
 
 // finish appends the record that ends the answer because of err.

@@ -146,6 +146,39 @@ func TestInterruptedRead(t *testing.T) {
 	}
 }
 
+// A producer that says what room it needs gets it, in the read where there is
+// enough and beside it where not.
+func TestAnswerNeedsRoom(t *testing.T) {
+	sized := func(n int) producer {
+		inner, refused := countTo(n), false
+		return func(ctx context.Context, dst []byte) ([]byte, error) {
+			if cap(dst)-len(dst) < 1<<17 && !refused {
+				refused = true
+				return dst, needsRoom(1 << 17)
+			}
+			refused = false
+			return inner(ctx, dst)
+		}
+	}
+	want := whole(countTo(1 << 20))
+	for _, size := range []int{100, 1 << 17, 1<<18 + 1} {
+		f := newTestFile(func(context.Context, []byte) (producer, error) { return sized(1 << 20), nil })
+		f.ask(t.Context(), 0, nil)
+		var got []byte
+		for n := size; n == size; {
+			p := make([]byte, size)
+			var err error
+			if n, err = f.ReadAt(t.Context(), p, int64(len(got))); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, p[:n]...)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("reads of %d bytes give another answer", size)
+		}
+	}
+}
+
 func TestWaitingReadsEndWithTheirContext(t *testing.T) {
 	f := newTestFile(counting)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -52,9 +52,9 @@ func New(dial Dialer, o Options) *Client {
 	if o.Bulk <= 0 {
 		o.Bulk = 2
 	}
-	c := &Client{control: newLink(dial), least: o.Bulk}
+	c := &Client{control: newLink(dial, readSize), least: o.Bulk}
 	for range max(o.Bulk, maxBulk) {
-		c.bulk = append(c.bulk, newLink(dial))
+		c.bulk = append(c.bulk, newLink(dial, bulkRead))
 	}
 	c.load = make([]int, len(c.bulk))
 	c.ctx, c.cancel = context.WithCancel(context.Background())

@@ -18,16 +18,20 @@ import (
 // key is known of, such as a *noiseconn.Conn.
 type Dialer func(ctx context.Context) (net.Conn, error)
 
-// The sizes of messages: an Rread carries readSize bytes, so that small
-// answers do not wait long behind large ones.
+// How many bytes an Rread carries: few where small answers must not wait long
+// behind large ones, many where content moves.
 const (
 	readSize = 128 << 10
-	msize    = readSize + 64
+	bulkRead = 512 << 10
 )
+
+// maxInFlight is how many bytes of one answer are asked for ahead.
+const maxInFlight = 2 << 20
 
 // link is a connection to the other device that is there or can be made.
 type link struct {
-	dial Dialer
+	dial     Dialer
+	readSize int
 
 	turn chan struct{} // holds one token: the right to dial
 
@@ -36,8 +40,8 @@ type link struct {
 	closed  bool
 }
 
-func newLink(d Dialer) *link {
-	l := &link{dial: d, turn: make(chan struct{}, 1)}
+func newLink(d Dialer, readSize int) *link {
+	l := &link{dial: d, readSize: readSize, turn: make(chan struct{}, 1)}
 	l.turn <- struct{}{}
 	return l
 }
@@ -56,7 +60,7 @@ func (l *link) session(ctx context.Context) (s *session, fresh bool, err error) 
 	if s, err := l.working(); s != nil || err != nil {
 		return s, false, err
 	}
-	if s, err = newSession(ctx, l.dial); err != nil {
+	if s, err = newSession(ctx, l.dial, l.readSize); err != nil {
 		return nil, false, err
 	}
 	return s, true, l.install(s)
@@ -109,7 +113,8 @@ type session struct {
 	conn  *client.Conn
 	root  *client.Fid
 	trip  time.Duration // a round trip took
-	parts *sync.Pool
+	parts *sync.Pool    // of *part
+	read  int           // bytes in each
 
 	mu   sync.Mutex         // guards all below, and wg.Go against close
 	idle map[string][]*file // by name
@@ -145,7 +150,8 @@ type dialError struct{ error }
 // Unwrap is the Dialer's error.
 func (e *dialError) Unwrap() error { return e.error }
 
-func newSession(ctx context.Context, dial Dialer) (*session, error) {
+func newSession(ctx context.Context, dial Dialer, readSize int) (*session, error) {
+	msize := uint32(readSize + 64)
 	nc, err := dial(ctx)
 	if err != nil {
 		return nil, &dialError{err}
@@ -164,7 +170,7 @@ func newSession(ctx context.Context, dial Dialer) (*session, error) {
 		c.Close()
 		return nil, fmt.Errorf("attaching to the peer: %w", err)
 	}
-	return &session{conn: c, root: root, trip: time.Since(began), parts: newParts(), idle: map[string][]*file{}}, nil
+	return &session{conn: c, root: root, trip: time.Since(began), parts: newParts(readSize), read: readSize, idle: map[string][]*file{}}, nil
 }
 
 func (s *session) ended() bool {

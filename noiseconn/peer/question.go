@@ -9,9 +9,6 @@ import (
 	"syscall"
 )
 
-// maxWindow is how many reads of one answer are in flight at most.
-const maxWindow = 16
-
 // got takes a record of an answer. The body is valid until it returns. Its
 // error ends the question.
 type got func(k kind, body []byte) error
@@ -20,7 +17,7 @@ type got func(k kind, body []byte) error
 type question struct {
 	path   []string
 	text   []byte
-	window int // how many reads the answer is expected to take; 0: 1
+	expect int // bytes that the answer is expected to have; 0: few
 }
 
 // ask puts a question and gives the records of the answer to got, but for the
@@ -49,7 +46,8 @@ func (s *session) ask(ctx context.Context, q question, fn got) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	a := &answer{ctx: ctx, file: f, base: f.number << offsetBits, parts: s.parts, window: min(max(q.window, 1), maxWindow)}
+	a := &answer{ctx: ctx, file: f, base: f.number << offsetBits, parts: s.parts, most: maxInFlight / s.read}
+	a.window = min(q.expect/s.read+1, a.most)
 	f.number++
 	err = a.put(q.text)
 	if err == nil {
@@ -82,6 +80,7 @@ type answer struct {
 	base   int64
 	parts  *sync.Pool // of *part
 	window int        // how many reads may be in flight
+	most   int        // of window
 	flying []*part    // in the order of the answer
 	off    int64      // of the next read
 	ended  bool       // a read was short: there is nothing behind it
@@ -115,8 +114,8 @@ func (a *answer) fill() {
 }
 
 // newParts returns a pool of reads with their buffers.
-func newParts() *sync.Pool {
-	return &sync.Pool{New: func() any { return &part{buf: make([]byte, readSize)} }}
+func newParts(size int) *sync.Pool {
+	return &sync.Pool{New: func() any { return &part{buf: make([]byte, size)} }}
 }
 
 // close waits for the reads in flight, whose data nobody wants any more, and
@@ -190,7 +189,7 @@ func (a *answer) more() error {
 		return err
 	}
 	a.ended = n < len(p.buf)
-	a.window = min(2*a.window, maxWindow)
+	a.window = min(2*a.window, a.most)
 	a.split.feed(p.buf[:n])
 	return nil
 }

@@ -95,7 +95,7 @@ func (n *oneNode) Open(context.Context, uint32) (p9srv.File, error) {
 // linkTo is a link to a device whose files all answer with a.
 func linkTo(t testing.TB, a answers) *link {
 	d := newDevice(t, noiseconn.NewSecretKey(), "", func(noiseconn.PublicKey) p9srv.Tree { return &oneFile{answers: a} })
-	l := newLink(d.dialer(noiseconn.NewSecretKey()))
+	l := newLink(d.dialer(noiseconn.NewSecretKey()), readSize)
 	t.Cleanup(l.close)
 	return l
 }
@@ -202,7 +202,7 @@ func TestAskAfterRestart(t *testing.T) {
 	key := noiseconn.NewSecretKey()
 	tree := func(noiseconn.PublicKey) p9srv.Tree { return &oneFile{answers: counting} }
 	d := newDevice(t, key, "", tree)
-	l := newLink(d.dialer(noiseconn.NewSecretKey()))
+	l := newLink(d.dialer(noiseconn.NewSecretKey()), readSize)
 	defer l.close()
 	for range 3 {
 		if got, err := join(soon(t), l, "1000"); err != nil || len(got) != 1000 {
@@ -236,7 +236,7 @@ func TestOneDialForAll(t *testing.T) {
 	d := newDevice(t, noiseconn.NewSecretKey(), "", func(noiseconn.PublicKey) p9srv.Tree { return &oneFile{answers: counting} })
 	dial := d.dialer(noiseconn.NewSecretKey())
 	var dials atomic.Int32
-	l := newLink(func(ctx context.Context) (net.Conn, error) { dials.Add(1); return dial(ctx) })
+	l := newLink(func(ctx context.Context) (net.Conn, error) { dials.Add(1); return dial(ctx) }, readSize)
 	defer l.close()
 	var wg sync.WaitGroup
 	for range 20 {

@@ -210,7 +210,10 @@ func (t *tree) chunks(backend string) answers {
 // here or not whole any more.
 func (t *tree) appendChunk(ctx context.Context, dst []byte, c *store.Chunks, id store.ID) ([]byte, error) {
 	start := len(dst)
-	out, err := c.Get(ctx, id, beginRecord(dst, kindChunk))
+	if n := recordHead + c.Length(id); cap(dst)-start < n {
+		return dst, needsRoom(n)
+	}
+	out, err := c.Stored(ctx, id, beginRecord(dst, kindChunk)) // who asks verifies it
 	switch {
 	case err == nil:
 		return endRecord(out, start), nil

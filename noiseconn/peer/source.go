@@ -119,7 +119,7 @@ func (v *VolumeSource) dirs(ctx context.Context, reqs []vol.DirRequest, got func
 	}
 	in := &incoming{reqs: reqs, got: got, at: -1, ctx: ctx, large: v.large}
 	defer in.giveTurn()
-	q := question{path: v.path("pull"), text: text, window: len(reqs) / 32}
+	q := question{path: v.path("pull"), text: text, expect: len(reqs) * 4 << 10}
 	if err := v.client.control.ask(ctx, q, in.record); err != nil {
 		return err
 	}

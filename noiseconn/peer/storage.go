@@ -73,7 +73,7 @@ func (s *Storage) ask(ctx context.Context, l *link, ids []store.ID, got func(i i
 		return err
 	}
 	n := 0
-	q := question{path: s.path(), text: text, window: len(ids) / 2} // of 256 KiB as a rule
+	q := question{path: s.path(), text: text, expect: len(ids) * 64 << 10}
 	err = l.ask(ctx, q, func(k kind, body []byte) error {
 		if n == len(ids) {
 			return lied(fmt.Errorf("more than the %d chunks asked for", len(ids)))

@@ -230,7 +230,7 @@ func TestOpenFilesAreBounded(t *testing.T) {
 
 func TestOddQuestions(t *testing.T) {
 	s := serve(t)
-	l := newLink(s.device.dialer(s.asker))
+	l := newLink(s.device.dialer(s.asker), readSize)
 	defer l.close()
 	none := func(kind, []byte) error { return errors.New("an answer") }
 	for _, file := range [][]string{{"storage", "local", "chunks"}, {"volumes", "v", "pull"}, {"volumes", "v", "events"}} {
