@@ -6,7 +6,6 @@ import (
 	stdflag "flag"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"bazil/noiseconn/noisetest"
 	"bazil/p9srv/client"
 )
 
@@ -77,64 +77,10 @@ func newSpeedPair(t *testing.T) *speedPair {
 	}
 	addr := p.white.addr
 	if *speedDelay > 0 {
-		addr = farFrom(t, addr, *speedDelay)
+		addr = noisetest.Far(t, addr, *speedDelay)
 	}
 	p.key = befriend(t, p.white, p.black, "v", addr, noise(9, 32))
 	return p
-}
-
-// farFrom is the address of a relay to addr that lets every byte wait for
-// delay in each direction.
-func farFrom(t *testing.T, addr string, delay time.Duration) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", addr)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			go carryLate(in, out, delay)
-			go carryLate(out, in, delay)
-		}
-	}()
-	return l.Addr().String()
-}
-
-// carryLate carries what comes from one side to the other, and closes both.
-func carryLate(from, to net.Conn, delay time.Duration) {
-	type piece struct {
-		due time.Time
-		b   []byte
-	}
-	under := make(chan piece, 1<<12) // way
-	go func() {
-		defer close(under)
-		for {
-			b := make([]byte, 128<<10)
-			n, err := from.Read(b)
-			if err != nil {
-				return
-			}
-			under <- piece{time.Now().Add(delay), b[:n]}
-		}
-	}()
-	for p := range under {
-		<-time.After(time.Until(p.due))
-		if _, err := to.Write(p.b); err != nil {
-			break
-		}
-	}
-	from.Close()
-	to.Close()
-	for range under {
-	}
 }
 
 // measure tells what f cost.

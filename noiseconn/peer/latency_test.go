@@ -7,69 +7,14 @@ import (
 	"time"
 
 	"bazil/noiseconn"
+	"bazil/noiseconn/noisetest"
 	"bazil/store"
 	"bazil/store/vol"
 )
 
-// far is the address of a relay to addr that lets every byte wait for delay in
-// each direction.
-func far(t testing.TB, addr string, delay time.Duration) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", addr)
-			if err != nil {
-				in.Close()
-				return
-			}
-			go carry(in, out, delay)
-			go carry(out, in, delay)
-		}
-	}()
-	return l.Addr().String()
-}
-
-// carry carries what comes from one side to the other, and closes both.
-func carry(from, to net.Conn, delay time.Duration) {
-	type piece struct {
-		due time.Time
-		b   []byte
-	}
-	under := make(chan piece, 1<<16) // way
-	go func() {
-		defer close(under)
-		for {
-			b := make([]byte, 64<<10)
-			n, err := from.Read(b)
-			if err != nil {
-				return
-			}
-			under <- piece{time.Now().Add(delay), b[:n]}
-		}
-	}()
-	for p := range under {
-		<-time.After(time.Until(p.due))
-		if _, err := to.Write(p.b); err != nil {
-			break
-		}
-	}
-	from.Close()
-	to.Close()
-	for range under {
-	}
-}
-
 // farClient asks s over a relay.
 func farClient(t testing.TB, s *served, delay time.Duration) *Client {
-	addr := far(t, s.device.listener.Addr().String(), delay)
+	addr := noisetest.Far(t, s.device.listener.Addr().String(), delay)
 	c := New(func(ctx context.Context) (net.Conn, error) {
 		nc, err := noiseconn.Dial(ctx, noiseconn.Config{Key: s.asker}, addr, s.device.key)
 		if err != nil {

@@ -18,6 +18,7 @@ var may = map[string]struct {
 }{
 	"merge":                {nil, "the merge is pure: no I/O, no clock, nothing of ours"},
 	"noiseconn":            {nil, "a channel between two keys knows no 9P and no files"},
+	"noiseconn/noisetest":  {nil, "what tests of connections between devices share"},
 	"p9srv":                {nil, "the 9P server knows none of our files"},
 	"store":                {nil, "chunks know no names of files and no versions"},
 	"store/faultfs":        {nil, "a disk that crashes, for tests of what stands on one"},
