@@ -130,12 +130,10 @@ type stuckDisk struct {
 func newStuckDisk(t *testing.T) *stuckDisk {
 	d := &stuckDisk{dir: t.TempDir(), gate: make(chan struct{}, 1), stuck: make(chan struct{}, 1)}
 	d.gate <- struct{}{}
-	below := &fs.LoopbackRoot{Path: t.TempDir()}
-	below.NewNode = func(root *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &stuckNode{LoopbackNode: fs.LoopbackNode{RootData: root}, disk: d}
-	}
-	below.RootNode = below.NewNode(below, nil, "", nil)
-	server, err := fs.Mount(d.dir, below.RootNode, &fs.Options{MountOptions: fuse.MountOptions{DirectMount: true}})
+	below, err := fs.NewLoopbackRoot(t.TempDir())
+	must(t, err)
+	root := &stuckNode{LoopbackNode: below.(*fs.LoopbackNode), disk: d}
+	server, err := fs.Mount(d.dir, root, &fs.Options{MountOptions: fuse.MountOptions{DirectMount: true}})
 	must(t, err)
 	t.Cleanup(func() { d.open(); server.Unmount() })
 	return d
@@ -152,11 +150,19 @@ func (d *stuckDisk) open() {
 }
 
 type stuckNode struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	disk *stuckDisk
 }
 
-var _ fs.NodeFsyncer = (*stuckNode)(nil)
+var (
+	_ fs.NodeFsyncer     = (*stuckNode)(nil)
+	_ fs.NodeWrapChilder = (*stuckNode)(nil)
+)
+
+// WrapChild has what is below wait as well.
+func (n *stuckNode) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbedder {
+	return &stuckNode{LoopbackNode: child.(*fs.LoopbackNode), disk: n.disk}
+}
 
 // Fsync waits until it may go on.
 func (n *stuckNode) Fsync(ctx context.Context, f fs.FileHandle, flags uint32) syscall.Errno {
