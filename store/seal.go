@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -41,6 +42,7 @@ type Sealer struct {
 	nonce    [chacha20poly1305.NonceSize]byte // all zero: each key seals one payload
 	suite    [1]byte
 	codec    codec
+	records  cipher.AEAD
 	scratch  sync.Pool // of *[]byte: payloads being opened
 }
 
@@ -56,6 +58,7 @@ func NewSealer(k SharingKey) *Sealer {
 		splitKey: k.derive(labelSplit),
 		suite:    [1]byte{suite1},
 		codec:    newCodec(),
+		records:  newRecordAEAD(k),
 	}
 }
 

@@ -3,6 +3,7 @@ package vol
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -76,25 +77,39 @@ func BenchmarkFsync(b *testing.B) {
 }
 
 // BenchmarkRewriteFsync writes 4 KiB somewhere in a large file and waits for
-// them to be durable.
+// them to be durable, from several goroutines with a file each.
 func BenchmarkRewriteFsync(b *testing.B) {
-	v := newDisk(b).open()
-	f := must[*Node](b)(v.Root().Create(ctx, "f", New{Kind: merge.KindFile}))
-	h := must[*Handle](b)(f.Open(ctx, true))
-	const size = 64 << 20
-	for off := int64(0); off < size; off += 1 << 20 {
-		must[int](b)(h.WriteAt(ctx, randomBytes(uint64(off), 1<<20), off))
-	}
-	ok(b, h.Sync(ctx))
-	data := randomBytes(1, 4096)
-	r := rand.New(rand.NewPCG(1, 2))
-	for b.Loop() {
-		if _, err := h.WriteAt(ctx, data, r.Int64N(size/4096)*4096); err != nil {
-			b.Fatal(err)
-		}
-		if err := h.Sync(ctx); err != nil {
-			b.Fatal(err)
-		}
+	for _, writers := range []int{1, 8, 64} {
+		b.Run(fmt.Sprint(writers), func(b *testing.B) {
+			v := newDisk(b).open()
+			const size = 64 << 20
+			hs := make(chan *Handle, writers)
+			for i := range writers {
+				f := must[*Node](b)(v.Root().Create(ctx, fmt.Sprint(i), New{Kind: merge.KindFile}))
+				h := must[*Handle](b)(f.Open(ctx, true))
+				for off := int64(0); off < size/int64(writers); off += 1 << 20 {
+					must[int](b)(h.WriteAt(ctx, randomBytes(uint64(off), 1<<20), off))
+				}
+				ok(b, h.Sync(ctx))
+				hs <- h
+			}
+			data := randomBytes(1, 4096)
+			b.SetParallelism((writers + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				h := <-hs
+				defer func() { hs <- h }()
+				r := rand.New(rand.NewPCG(1, 2))
+				for pb.Next() {
+					if _, err := h.WriteAt(ctx, data, r.Int64N(size/int64(writers)/4096)*4096); err != nil {
+						b.Error(err)
+					}
+					if err := h.Sync(ctx); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
 	}
 }
 

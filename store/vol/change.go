@@ -31,6 +31,7 @@ func (v *Volume) trim(d *dir, ctx merge.Context) merge.Context {
 func (v *Volume) set(e *entry, rec *record) {
 	old := e.rec
 	e.rec = rec
+	e.named = v.now.gen
 	v.markEntry(e)
 	v.resize(e)
 	d := e.dir
@@ -143,6 +144,7 @@ func (v *Volume) foldDir(d *dir) {
 	r := d.at.rec.clone()
 	r.MTime, r.CTime, r.Change = d.touched, max(r.CTime, d.touched), max(r.Change, d.change)
 	d.touched = 0
+	defer d.at.keepNamed()()
 	v.set(d.at, r)
 }
 

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"go.etcd.io/bbolt"
 
@@ -41,6 +44,9 @@ func CheckFile(ctx context.Context, path string, chunks CheckedChunks, sealer *s
 	}
 	if err := db.View(k.all); err != nil || k.faults > k.absent {
 		return k.found, err // the structure may not be safe to look at
+	}
+	if err := db.View(func(tx *bbolt.Tx) error { return k.log(tx, logPath(path), sealer) }); err != nil {
+		k.fault(err)
 	}
 	return k.found, db.CheckStructure(k.fault)
 }
@@ -132,6 +138,39 @@ func (k *fileChecker) all(tx *bbolt.Tx) error {
 		k.each(tx, name, string(name), func(_, _ []byte) error { return nil })
 	}
 	return k.ctx.Err()
+}
+
+// log checks the log of the volume, if it has one.
+func (k *fileChecker) log(tx *bbolt.Tx, path string, sealer *store.Sealer) error {
+	s, err := readState(tx)
+	if err != nil {
+		return err
+	}
+	var id ID
+	b, err := getSummed(tx.Bucket(bucketMeta), keyVolume)
+	if err != nil {
+		return err
+	}
+	copy(id[:], b)
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	found, err := readLog(file, id, defaultLogSize/2, &s)
+	if err == nil {
+		err = found.err
+	}
+	for i := 0; i < len(found.records) && err == nil; i++ {
+		_, err = found.records[i].open(id, sealer)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // head checks what is read when a volume is opened.

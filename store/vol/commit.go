@@ -132,8 +132,10 @@ func (v *Volume) commitNow(ctx context.Context) error {
 		err = v.flush(ctx, g)
 	}
 	if err == nil {
+		v.keepLogged(g)
 		err = v.save(g)
 	}
+	v.log.makeIfWanted()
 	v.mu.Lock()
 	v.finish(g, err)
 	v.unlock()
@@ -175,7 +177,12 @@ func (v *Volume) freeze() *group {
 		g.places[i] = dirItem{d, d.record(), d.gone}
 	}
 	g.news = slices.DeleteFunc(g.news, func(n news) bool { return n.e.dir.gone })
+	if g.replay = v.replaying; !g.replay {
+		v.state.moment = moment{v.log.process, v.state.group + 1}
+		v.state.left = nil
+	}
 	g.state = v.state
+	v.log.closed(g)
 	v.commit, v.now = g, newGroup(g.gen+1)
 	return g
 }
@@ -188,7 +195,7 @@ func (v *Volume) freezeFile(g *group, f *file) {
 	f.busy = true
 	v.fold(in)
 	if f.stuck == nil {
-		f.c.freeze()
+		f.c.freezeAll()
 	}
 	g.flushes = append(g.flushes, &flush{f: f, mark: in.mark, body: f.body, err: f.stuck})
 }
@@ -228,7 +235,7 @@ func (v *Volume) flush(ctx context.Context, g *group) error {
 		if err := g.flushes[0].run(ctx); err != nil {
 			return err
 		}
-		return v.o.Chunks.Sync(ctx)
+		return v.syncChunks(ctx)
 	}
 	eg, ectx := errgroup.WithContext(ctx)
 	var next atomic.Int64
@@ -238,7 +245,19 @@ func (v *Volume) flush(ctx context.Context, g *group) error {
 	if err := eg.Wait(); err != nil {
 		return err
 	}
-	return v.o.Chunks.Sync(ctx)
+	return v.syncChunks(ctx)
+}
+
+// syncChunks makes all chunks durable that were stored before.
+func (v *Volume) syncChunks(ctx context.Context) error {
+	fetched := v.env.fetches.Load()
+	err := v.o.Chunks.Sync(ctx)
+	if err == nil {
+		v.mu.Lock()
+		v.fetched = fetched
+		v.mu.Unlock()
+	}
+	return err
 }
 
 // flushSome flushes files of which next has the number, until there are none
@@ -290,10 +309,14 @@ func (v *Volume) finish(g *group, err error) {
 	v.done++
 	for _, s := range g.flushes {
 		s.f.busy = false
+		s.f.c.frozenDurable(err == nil && s.err == nil)
 	}
 	if err != nil {
 		v.takeBack(g)
 	} else {
+		if !g.replay {
+			v.log.release(g)
+		}
 		v.settleFiles(g)
 		v.shrink(2 * len(g.items))
 	}
@@ -311,6 +334,9 @@ func (v *Volume) takeBack(g *group) {
 	v.now.spent = v.now.spent || g.spent
 	for _, e := range g.entries {
 		v.markEntry(e)
+		if e.named == g.gen {
+			e.named = v.now.gen
+		}
 	}
 	for _, d := range g.dirs {
 		v.markDir(d)
@@ -332,6 +358,12 @@ func (v *Volume) settleFiles(g *group) {
 	for _, s := range g.flushes {
 		f, in := s.f, s.f.in
 		f.body, f.stuck = s.body, s.err
+		if s.err == nil {
+			f.own, f.loggedAt = true, 0
+			if f.loggedSeq > g.logged {
+				f.loggedAt = g.state.group
+			}
+		}
 		in.at.rec = in.at.rec.filled(s.mark, s.body)
 		v.resize(in.at)
 		if f.dropped {

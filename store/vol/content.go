@@ -45,6 +45,10 @@ type content struct {
 	failure   error // of sealing in the background, not yet told to anyone
 	fragments int   // pieces at the end that were stored before their chunk was finished
 	settling  bool  // the flushes until there is no layer left do away with them
+
+	// What is in no record of the log: since the last freeze for a commit group,
+	// and before it, while that group is being made durable.
+	fresh, older unlogged
 }
 
 // newContent does no I/O; a malformed body makes all operations fail with EIO.
@@ -216,6 +220,7 @@ func (c *content) put(p []byte, off int64) (grown int64) {
 	l := c.touch()
 	s := &l.stream
 	end, first, last := off+int64(len(p)), s.off, s.end()
+	c.fresh.write(off, end)
 	if off < first {
 		grown += l.writeBlocks(p[:min(end, first)-off], off)
 	}
@@ -258,6 +263,7 @@ func (c *content) Truncate(ctx context.Context, size int64) error {
 		return c.bad
 	}
 	l := c.touch()
+	c.fresh.truncate(size)
 	if size < old {
 		c.shrink(l, size)
 	}
@@ -287,6 +293,18 @@ func (c *content) free(n int64) {
 func (c *content) freeze() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.freezeLocked()
+}
+
+// freezeAll is freeze for a commit group.
+func (c *content) freezeAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.freezeLocked()
+	c.older, c.fresh = c.older.with(c.fresh), unlogged{}
+}
+
+func (c *content) freezeLocked() {
 	if c.frozen != nil || c.bad != nil {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"bazil/store"
@@ -25,8 +26,9 @@ type contentEnv struct {
 	pool     *sealPool
 	recent   *recentSeals
 	nodes    *nodeCache
-	blocks   sync.Pool // of *[blockSize]byte
-	zeros    []byte    // never written to
+	blocks   sync.Pool     // of *[blockSize]byte
+	zeros    []byte        // never written to
+	fetches  atomic.Uint64 // chunks below writes that came from elsewhere
 
 	ctx    context.Context // ends with close; reading ahead stops
 	cancel context.CancelFunc
@@ -190,9 +192,13 @@ func (e *contentEnv) extentNode(ctx context.Context, p store.Pointer, level int,
 	if n != nil && n.level == level && n.lo == lo && n.root == root {
 		return n, nil
 	}
+	absent := !e.chunks.Has(p.ID)
 	plain, err := e.reader.Read(ctx, p, store.ChunkExtents)
 	if err != nil {
 		return nil, ioError("read extent chunk", p.ID, err)
+	}
+	if absent {
+		e.fetches.Add(1)
 	}
 	if n, err = decodeExtentNode(plain, level, lo, root); err != nil {
 		return nil, fmt.Errorf("extent chunk %v: %w: %w", p.ID, syscall.EIO, err)

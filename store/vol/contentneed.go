@@ -60,6 +60,7 @@ func (s *stored) fetch(ctx context.Context, n int64) error {
 			if _, err := s.env.reader.Read(ctx, x.ptr, store.ChunkData); err != nil {
 				return ioError("read chunk", x.ptr.ID, err)
 			}
+			s.env.fetches.Add(1)
 		}
 		off += k
 	}

@@ -36,24 +36,38 @@ type lifeOp struct {
 type life struct {
 	r    *rand.Rand
 	tree files
-	n    int // operations so far
+	ids  map[string]int // which file a name has
+	n    int            // operations so far
+	last string         // name written last
 	name string
 }
 
 func newLife(seed uint64, t files) *life {
-	return &life{r: rand.New(rand.NewPCG(seed, 11)), tree: maps.Clone(t), name: fmt.Sprint(seed)}
+	l := &life{r: rand.New(rand.NewPCG(seed, 11)), tree: maps.Clone(t), ids: map[string]int{}, last: "a", name: fmt.Sprint(seed)}
+	for i, name := range slices.Sorted(maps.Keys(t)) {
+		l.ids[name] = -i
+	}
+	return l
 }
 
 // next draws an operation and does it to the tree.
 func (l *life) next() lifeOp {
 	l.n++
 	name := []string{"a", "b", "c", "d", "in/a", "in/b"}[l.r.IntN(6)]
+	k := l.r.IntN(32)
+	if k >= 26 {
+		name = l.last
+	}
 	old, there := l.tree[name]
-	switch k := l.r.IntN(20); {
+	switch {
+	case k >= 26 && there:
+		return lifeOp{kind: "fsync", name: name}
+	case k >= 20 && len(old) > 0:
+		return l.write(name, old, l.r.IntN(len(old)), 3000)
 	case k < 4 || !there && k < 13:
-		return l.write(name, old, l.r.IntN(len(old)+1))
+		return l.write(name, old, l.r.IntN(len(old)+1), l.size())
 	case k < 7:
-		return l.write(name, old, len(old))
+		return l.write(name, old, len(old), l.size())
 	case k < 9:
 		l.tree[name] = old[:l.r.IntN(len(old)+1)]
 		return lifeOp{kind: "truncate", name: name, off: len(l.tree[name])}
@@ -61,6 +75,7 @@ func (l *life) next() lifeOp {
 		return l.rename(name, []string{"a", "b", "in/a"}[l.r.IntN(3)])
 	case k < 12:
 		delete(l.tree, name)
+		delete(l.ids, name)
 		return lifeOp{kind: "unlink", name: name}
 	case k < 13:
 		return lifeOp{kind: "collect"}
@@ -70,8 +85,13 @@ func (l *life) next() lifeOp {
 	return lifeOp{kind: "sync"}
 }
 
-func (l *life) write(name, old string, at int) lifeOp {
-	size := []int{10, 3000, 6000, 60000}[l.r.IntN(4)]
+func (l *life) size() int { return []int{10, 3000, 6000, 60000}[l.r.IntN(4)] }
+
+func (l *life) write(name, old string, at, size int) lifeOp {
+	if _, there := l.ids[name]; !there {
+		l.ids[name] = l.n
+	}
+	l.last = name
 	data := string(randomBytes(l.r.Uint64N(50), 1+l.r.IntN(size)))
 	l.tree[name] = old[:at] + data + old[min(len(old), at+len(data)):]
 	return lifeOp{kind: "write", name: name, data: data, off: at}
@@ -79,15 +99,17 @@ func (l *life) write(name, old string, at int) lifeOp {
 
 func (l *life) rename(name, to string) lifeOp {
 	if name != to {
-		l.tree[to] = l.tree[name]
+		l.tree[to], l.ids[to] = l.tree[name], l.ids[name]
 		delete(l.tree, name)
+		delete(l.ids, name)
 	}
 	return lifeOp{kind: "rename", name: name, to: to}
 }
 
 // A process that lives tells of each operation by a line: "begin N", then
-// "done N" if it made everything before durable. At last it tells "closed N".
-const lifeEnv = "BAZIL_TEST_LIFE" // "DIR SEED STEPS"
+// "done N" if it made everything before durable, or "synced N" if it made its
+// file durable. At last it tells "closed N".
+const lifeEnv = "BAZIL_TEST_LIFE" // "DIR SEED STEPS SIZE"; seed 0 is for fsyncs
 
 const lifeVolume = "volumes/v.db"
 
@@ -106,8 +128,8 @@ func TestMain(m *testing.M) {
 func live(arg string) error {
 	var dir string
 	var seed uint64
-	var steps int
-	if _, err := fmt.Sscan(arg, &dir, &seed, &steps); err != nil {
+	var steps, size int
+	if _, err := fmt.Sscan(arg, &dir, &seed, &steps, &size); err != nil {
 		return err
 	}
 	p, err := openLife(dir)
@@ -120,7 +142,7 @@ func live(arg string) error {
 	}
 	told := os.NewFile(3, "told")
 	if seed == 0 {
-		return errors.Join(p.fsyncs(told, steps), p.close())
+		return errors.Join(p.fsyncs(told, steps, size), p.close())
 	}
 	l := newLife(seed, t)
 	for range steps {
@@ -130,7 +152,9 @@ func live(arg string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", op.kind, err)
 		}
-		if durable {
+		if durable && op.kind == "fsync" {
+			fmt.Fprintln(told, "synced", l.n)
+		} else if durable {
 			fmt.Fprintln(told, "done", l.n)
 		}
 	}
@@ -145,13 +169,16 @@ func live(arg string) error {
 const fsyncsEach = 20
 
 // fsyncs lets some writers write 4 KiB and fsync it, again and again, each in
-// a file of its own.
-func (p *lifeParts) fsyncs(told *os.File, writers int) error {
+// a file of its own that has size bytes.
+func (p *lifeParts) fsyncs(told *os.File, writers, size int) error {
 	handles := make([]*Handle, writers)
 	for i := range handles {
 		n, err := p.v.Root().Create(context.Background(), fmt.Sprint("w", i), New{Kind: merge.KindFile, Mode: 0o644})
 		if err == nil {
 			handles[i], err = n.Open(context.Background(), true)
+		}
+		for data := randomBytes(uint64(i), size); err == nil && len(data) > 0; data = data[min(len(data), 64<<10):] {
+			_, err = handles[i].WriteAt(context.Background(), data[:min(len(data), 64<<10)], int64(size-len(data)))
 		}
 		if err != nil {
 			return err
@@ -165,7 +192,7 @@ func (p *lifeParts) fsyncs(told *os.File, writers int) error {
 	for w, h := range handles {
 		g.Go(func() error {
 			for i := range fsyncsEach {
-				if _, err := h.WriteAt(context.Background(), randomBytes(uint64(w*1000+i), 4096), 0); err != nil {
+				if _, err := h.WriteAt(context.Background(), randomBytes(uint64(w*1000+i), 4096), int64(i*77777%max(size-4096, 1))); err != nil {
 					return err
 				}
 				if err := h.Sync(context.Background()); err != nil {
@@ -189,7 +216,7 @@ type lifeParts struct {
 func lifeOptions(s *store.Store) Options {
 	return Options{
 		Chunks: s.Chunks(), Sealer: store.NewSealer(store.SharingKey{7}),
-		CommitInterval: time.Hour, DirtyLimit: 256 << 10,
+		CommitInterval: time.Hour, DirtyLimit: 256 << 10, LogSize: 512 << 10,
 	}
 }
 
@@ -207,7 +234,8 @@ func openLife(dir string) (*lifeParts, error) {
 
 func (p *lifeParts) close() error { return errors.Join(p.v.Close(), p.s.Close()) }
 
-// do does an operation, and says whether all before is durable.
+// do does an operation, and says whether all before is durable, or after an
+// fsync all of its file.
 func (p *lifeParts) do(op lifeOp) (durable bool, err error) {
 	ctx := context.Background()
 	dir, name, err := p.dirOf(op.name)
@@ -217,6 +245,8 @@ func (p *lifeParts) do(op lifeOp) (durable bool, err error) {
 	switch op.kind {
 	case "write":
 		return false, p.write(dir, name, op)
+	case "fsync":
+		return p.fsync(dir, name)
 	case "truncate":
 		return false, p.truncate(dir, name, int64(op.off))
 	case "rename":
@@ -267,6 +297,20 @@ func (p *lifeParts) write(dir *Node, name string, op lifeOp) error {
 	}
 	_, err = h.WriteAt(ctx, []byte(op.data), int64(op.off))
 	return errors.Join(err, h.Close())
+}
+
+func (p *lifeParts) fsync(dir *Node, name string) (durable bool, err error) {
+	ctx := context.Background()
+	n, err := dir.Lookup(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	h, err := n.Open(ctx, true)
+	if err != nil {
+		return false, err
+	}
+	err = h.Sync(ctx)
+	return err == nil, tolerate(errors.Join(err, h.Close()))
 }
 
 func (p *lifeParts) truncate(dir *Node, name string, size int64) error {

@@ -34,8 +34,9 @@
 // contents to chunks, makes the chunks durable, and writes everything in one
 // Bolt transaction. This happens every Options.CommitInterval, when somebody
 // waits in Sync, and when memory is short: then writers wait for it. All who
-// wait share a group. A crash leaves the last group that was written: what the
-// tree was at some moment, after the last Sync that returned.
+// wait share a group. A crash leaves the last group that was written, what the
+// tree was at some moment, after the last Sync that returned; and of each file
+// that was fsynced since (Handle.Sync) the bytes, size and times it had then.
 //
 // An error goes to all who wait for the group, everything in it becomes part
 // of the next one, and nothing is lost while the volume is open. A file that
@@ -47,6 +48,44 @@
 // file that was put in the place of another would be durable without its
 // bytes. Room made elsewhere lets it go down, or removing what could not be
 // written.
+//
+// # The log
+//
+// A group costs three flushes and the sealing of every block that was touched,
+// too much for a program that writes 4 KiB and waits. So an fsync of a file of
+// which Bolt has the name and all attributes, and of which up to 128 KiB in 512
+// places have changed since its last, writes these to the log beside the Bolt
+// file and flushes that, once for all who wait then. What is not that simple,
+// as a new or renamed file, changed attributes, or bytes that rest on chunks
+// fetched a moment ago, makes a group. Nothing else changes: the bytes become
+// chunks with the next group as always, and peers, snapshots and collection see
+// what is in Bolt. Measured in process on tmpfs, 4 KiB written into 64 MiB and
+// synced, by 1, 8 and 64 writers: 772, 609 and 245 us by groups, 215, 107 and
+// 120 with the log, most of it for the groups made beside it.
+//
+// A record says on which states of the Bolt file it counts: the one on disk when
+// it was written, and that of the group in flight, if one was. Each state has a
+// number for this (state, below). The log has two areas. A closed group makes
+// records go to the other, if all in that are in a durable group; when both have
+// records that count and there is no room, fsync makes a group. A file that a
+// group could not flush is noted in the state, and its records go on to count.
+//
+// Opening reads each area as far as records verify and follow each other, and
+// does what those say that count, as if it were written now, in their order.
+// Groups made meanwhile, because memory is short, leave the state's number as
+// it is, so that the records count again after another crash: doing them twice
+// makes no difference. A record that does not verify ends its area: it was
+// being written when the machine went down. If one behind it says that it had
+// been on disk, or if a record counts on a later state than the volume is in,
+// as when an older copy of the Bolt file was put back, or if the file of a
+// record is not there or cannot be written, the log is renamed, ID.log.TIME, and
+// an event says so. A log of an unknown version, or a record that the sharing
+// key does not open, keeps the volume closed and changes nothing.
+//
+// A write error of the log makes fsync go by groups until one has made
+// everything in it durable, an error of its flush until the volume is opened
+// again: who waits gets what the group gives. A clean Close leaves nothing in
+// it that counts: the Bolt file alone is the volume.
 //
 // A panic in an operation, which only a mistake of ours can be, is worth a crash
 // of this volume and not of the process: it is never committed, everything
@@ -95,11 +134,12 @@
 //
 // In the order in which they are taken:
 //
+//	fsyncLog.writing                    held during I/O on the log
 //	Volume.snapshotting                 held while a snapshot is made
 //	content.flushing, content.writing   held during I/O, one file's
 //	Volume.mu                           the namespace, held for moments
 //	content.mu, dirtyBudget.mu          held for moments
-//	staleTrees.mu                       held for moments
+//	staleTrees.mu, fsyncLog.mu          held for moments
 //
 // Bolt read transactions may begin under Volume.mu. A Bolt write transaction
 // never does, and nothing in one takes Volume.mu. A Handle's reads and writes
@@ -107,7 +147,7 @@
 //
 // # Layout
 //
-// A volume is one Bolt file. Numbers in keys are 8 bytes, big-endian; DIR is
+// A volume is a Bolt file, ID.db, and a log, ID.log. Numbers in keys are 8 bytes, big-endian; DIR is
 // the number of a place, INO that of an inode.
 //
 //	meta       format      4 bytes, big-endian: 3; a volume of version 2, which has no
@@ -147,10 +187,15 @@
 // it is 0 a u for the number; dots are a list of them, so is a context; a
 // stamp is a time and a dot.
 //
-//	state             1 byte    version, 1
+//	state             1 byte    version, 2
 //	                  8 bytes   replica ID, big-endian
 //	                  u u u u u last numbers given: own change, INO, DIR, change of anything, wanted
 //	                  s s s s   figures: files, directories, bytes, conflicts
+//	                  8 bytes   process that made the group: a random number, big-endian
+//	                  u         number of the group
+//	                  list      files that it could not flush: u INO, u number of the group
+//	                            from which on records in the log count for it
+//	                  (version 1 ends before the process; there is no log then)
 //
 //	record            1 byte    version, 1
 //	                  1 byte    flags: 1 implied, 2 device, 4 block device, 8 conflict
@@ -194,6 +239,38 @@
 //	tree record       1 byte    version, 1
 //	                  64 bytes  pointer of the topmost tree chunk, zeros for an empty directory
 //	                  s s       files and bytes in it and below
+//
+// The log, numbers big-endian:
+//
+//	head              8 bytes   "bazillog"
+//	                  4 bytes   version, 1
+//	                  4 bytes   size of an area
+//	                  16 bytes  volume ID
+//	                  4 bytes   CRC32C of the bytes before
+//
+// Zeros follow to 4096, then the two areas: records one behind the other, each
+// from a multiple of 8 on, then anything.
+//
+//	log record        4 bytes   B2 'f' 'L' 'g'
+//	                  4 bytes   CRC32C of the rest
+//	                  4 bytes   length of what is sealed
+//	                  4 bytes   zeros
+//	                  8 bytes   number of the record, one more than that before it
+//	                  8 bytes   number of the last record on disk when it was written
+//	                  8 bytes   process that wrote it
+//	                  8 bytes   process and
+//	                  8 bytes   number of the group that was durable
+//	                  8 bytes   number of the last group begun: the record also counts on
+//	                            states of its own process up to here
+//	                  8 bytes   INO
+//	                  sealed    store.Sealer.SealRecord of what follows, for the volume
+//	                            ID and the header from the record's number on
+//
+//	in it             8 bytes   time of modification, Unix nanoseconds
+//	                  u         the file is cut to this size, if it is larger
+//	                  u         at last it has this size
+//	                  list      at most 512: u offset, u length, sorted and apart
+//	                  bytes     of these, one behind the other, 128 KiB at most
 //
 // The content of a file's version is a Body, drawn there. In snapshots:
 //

@@ -16,11 +16,13 @@ type entry struct {
 	node *inode  // what the name shows, if in memory
 	sub  *dir    // the directory at this place, if in memory
 	gen  uint64  // the last group that it is part of
-	told uint64  // the last group that has an own change of it for the index
-	size int     // bytes of memory it counts for, about
-	used bool    // since the cache last looked
-	prev *entry  // in the cache's list
-	next *entry
+	// named is the last group with a change of more than a file's bytes.
+	named uint64
+	told  uint64 // the last group that has an own change of it for the index
+	size  int    // bytes of memory it counts for, about
+	used  bool   // since the cache last looked
+	prev  *entry // in the cache's list
+	next  *entry
 }
 
 // dir is a directory's place in memory: it belongs to a name in a directory,
@@ -89,6 +91,13 @@ func (d *dir) inside(other *dir) bool {
 		}
 	}
 	return false
+}
+
+// keepNamed undoes what is noted in named until the function that it returns
+// is called.
+func (e *entry) keepNamed() func() {
+	named := e.named
+	return func() { e.named = named }
 }
 
 // path is the way from the root to a name, with slashes.

@@ -15,6 +15,11 @@ type file struct {
 	busy    bool  // a commit group is flushing it
 	dropped bool  // its inode is gone
 	stuck   error // why the last flush failed, where only this file is concerned
+
+	own       bool      // body was written here
+	logged    *logBatch // the last of its bytes in the log, nil for none
+	loggedSeq uint64    // and the record
+	loggedAt  uint64    // the group from which on records of it count, 0 if none does
 }
 
 // fileOf opens the bytes of an inode.
@@ -25,6 +30,9 @@ func (v *Volume) fileOf(in *inode) *file {
 			body = Body(ver.Content)
 		}
 		in.file = &file{c: newContent(v.env, body), in: in, body: body}
+		if ver := in.rec().version(); ver != nil {
+			in.file.own = v.isOwn(ver)
+		}
 		v.files[in.file] = struct{}{}
 	}
 	return in.file
@@ -117,6 +125,7 @@ func (v *Volume) newVersion(in *inode, mtime int64) {
 		Size: in.file.c.Size(), MTime: mtime, MStamp: stamp,
 	}, in.seen)
 	in.seen = []merge.Dot{dot}
+	named := in.held != nil // other bytes than those below come to show
 	if held := in.held; held != nil {
 		rec.revive(held, stamp)
 		if rec.kind() == merge.KindFile {
@@ -126,6 +135,9 @@ func (v *Volume) newVersion(in *inode, mtime int64) {
 	rec.Shown = dot
 	v.now.files = append(v.now.files, in.file)
 	if in.linked() {
+		if !named {
+			defer e.keepNamed()()
+		}
 		v.put(e, rec)
 	} else {
 		e.rec = rec
@@ -180,6 +192,7 @@ func (v *Volume) fold(in *inode) {
 	ver.Size, ver.MTime = in.file.c.Size(), in.mtime
 	rec.CTime, rec.Change = max(rec.CTime, in.mtime), max(rec.Change, in.change)
 	if in.linked() {
+		defer e.keepNamed()()
 		v.set(e, rec)
 	} else {
 		e.rec = rec

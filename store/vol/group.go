@@ -21,6 +21,8 @@ type group struct {
 	// What follows is set when the group is closed, and is then only the
 	// committer's.
 	state   state
+	replay  bool   // of what the log had: it goes on to count
+	logged  uint64 // the last record in the log that this makes obsolete
 	items   []item
 	places  []dirItem
 	flushes []*flush

@@ -133,10 +133,6 @@ func (h *Handle) wrote() error {
 	return nil
 }
 
-// Sync returns when the file's bytes and attributes, and the names on the way
-// to it, are durable.
-func (h *Handle) Sync(ctx context.Context) error { return h.v.sync(ctx, h.f) }
-
 // resize makes a file size bytes long whether it is open or not.
 func (n *Node) resize(ctx context.Context, size int64) error {
 	h, err := n.Open(ctx, true)

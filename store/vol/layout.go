@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -64,6 +66,11 @@ type state struct {
 	change  uint64 // the last number of a change
 	want    uint64 // the last number of wanted content
 	figures figures
+
+	moment // which commit group left the file so
+	// left are the files that the group could not flush, and the group that
+	// their bytes are of: what the log has of them since counts.
+	left map[uint64]uint64
 }
 
 // figures are what Stats tells.
@@ -73,7 +80,10 @@ type figures struct {
 
 func (s *state) dot() merge.Dot { return merge.Dot{Replica: s.replica, N: s.n} }
 
-const stateVersion = 1
+const (
+	stateVersion = 2
+	stateNoLog   = 1 // had nothing of a log
+)
 
 func appendState(b []byte, s *state) []byte {
 	e := encoder{b: b}
@@ -85,16 +95,27 @@ func appendState(b []byte, s *state) []byte {
 	for _, n := range []int64{s.figures.files, s.figures.dirs, s.figures.bytes, s.figures.conflicts} {
 		e.int(n)
 	}
+	e.fixed(s.process)
+	e.uint(s.group)
+	e.uint(uint64(len(s.left)))
+	for _, ino := range slices.Sorted(maps.Keys(s.left)) {
+		e.uint(ino)
+		e.uint(s.left[ino])
+	}
 	return e.b
 }
 
 func decodeState(b []byte) (state, error) {
 	d := decoder{b: b}
-	if v := d.byte(); v != stateVersion && d.err == nil {
-		return state{}, fmt.Errorf("state of version %d, want %d: %w", v, stateVersion, ErrFormat)
+	version := d.byte()
+	if version != stateVersion && version != stateNoLog && d.err == nil {
+		return state{}, fmt.Errorf("state of version %d, want %d: %w", version, stateVersion, ErrFormat)
 	}
 	s := state{replica: merge.ReplicaID(d.fixed()), n: d.uint(), ino: d.uint(), dir: d.uint(), change: d.uint(), want: d.uint()}
 	s.figures = figures{files: d.int(), dirs: d.int(), bytes: d.int(), conflicts: d.int()}
+	if version == stateVersion {
+		s.decodeMoment(&d)
+	}
 	if err := d.end(); err != nil {
 		return state{}, fmt.Errorf("state: %w", err)
 	}
@@ -102,6 +123,17 @@ func decodeState(b []byte) (state, error) {
 		return state{}, fmt.Errorf("state: %w", errMalformed)
 	}
 	return s, nil
+}
+
+func (s *state) decodeMoment(d *decoder) {
+	s.moment = moment{process: d.fixed(), group: d.uint()}
+	if n := d.count(2); n > 0 {
+		s.left = make(map[uint64]uint64, n)
+		for range n {
+			ino := d.uint()
+			s.left[ino] = d.uint()
+		}
+	}
 }
 
 // readState returns the volume's state.

@@ -26,6 +26,7 @@ type Options struct {
 	Fetch          store.Fetcher // gets chunks that are not here; may be nil
 	CommitInterval time.Duration // what was changed is durable after it; 5 s if 0
 	DirtyLimit     int64         // bytes of memory for what is not durable yet; 32 MiB if 0
+	LogSize        int64         // bytes that the log of fsyncs may take on disk; 16 MiB if 0
 	CacheEntries   int           // names kept in memory, fewer where their records are large; 65536 if 0
 	Sealers        int           // goroutines that compress and seal; GOMAXPROCS if 0
 	Log            *slog.Logger  // where events go; nowhere if nil
@@ -45,6 +46,7 @@ type Volume struct {
 	db    *store.Bolt
 	env   *contentEnv
 	fetch atomic.Pointer[store.Fetcher]
+	log   *fsyncLog
 
 	committer commitWorker
 
@@ -66,12 +68,16 @@ type Volume struct {
 	now      *group // takes the changes being made
 	commit   *group // is being made durable, or nil
 	done     uint64 // how often that came to an end
+	fetched  uint64 // of env.fetches those that are on disk
 	watch    watchRing
 	handles  int64 // open
 	refs     int64 // of Nodes
 	closed   bool
-	broken   bool // closed by a panic: what is in memory is not to be trusted
-	ended    bool // Close was called
+	// replaying: what is in the log is being done again. Commit groups leave
+	// it as it is.
+	replaying bool
+	broken    bool // closed by a panic: what is in memory is not to be trusted
+	ended     bool // Close was called
 }
 
 // newRoot is the record of the root directory's name, "" in itself. Nobody
@@ -82,7 +88,9 @@ func newRoot() *record {
 }
 
 // newState is that of a volume nobody has changed.
-func newState() state { return state{replica: newReplicaID(), ino: rootIno, dir: rootDir} }
+func newState() state {
+	return state{replica: newReplicaID(), ino: rootIno, dir: rootDir, moment: moment{randomNumber(), 1}}
+}
 
 func newReplicaID() merge.ReplicaID {
 	var b [8]byte
@@ -111,6 +119,15 @@ func Create(path string, id ID, o Options) error {
 		return fmt.Errorf("create volume %s: %w", path, err)
 	}
 	return nil
+}
+
+// Remove removes the file of a volume that nobody has open, with its log.
+func Remove(path string) error {
+	err := os.Remove(logPath(path))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(os.Remove(path), err)
 }
 
 // syncDir makes the names in a folder durable.
@@ -189,7 +206,6 @@ func Open(path string, o Options) (*Volume, error) {
 		files:        make(map[*file]struct{}),
 		now:          newGroup(1),
 	}
-	v.SetFetch(o.Fetch)
 	if err := db.Lost(); err != nil {
 		o.Log.Error("volume's file is damaged", "err", err)
 	}
@@ -203,7 +219,22 @@ func Open(path string, o Options) (*Volume, error) {
 	}
 	v.env.start()
 	v.committer.start(v)
+	if err := v.openLog(); err != nil {
+		v.stop()
+		return nil, fmt.Errorf("open volume %s: %w", path, errors.Join(err, v.db.Close(), v.log.close()))
+	}
+	v.SetFetch(o.Fetch)
 	return v, nil
+}
+
+// stop ends what was started.
+func (v *Volume) stop() {
+	v.mu.Lock()
+	v.closed = true
+	v.watch.wake()
+	v.mu.Unlock()
+	v.committer.stop()
+	v.env.close()
 }
 
 func (o *Options) setDefaults() {
@@ -213,6 +244,10 @@ func (o *Options) setDefaults() {
 	if o.DirtyLimit <= 0 {
 		o.DirtyLimit = defaultDirtyLimit
 	}
+	if o.LogSize <= 0 {
+		o.LogSize = defaultLogSize
+	}
+	o.LogSize = min(max(o.LogSize, 2*recordMax), 2*logAreaMax)
 	if o.CacheEntries <= 0 {
 		o.CacheEntries = 64 << 10
 	}
@@ -220,6 +255,10 @@ func (o *Options) setDefaults() {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 }
+
+// defaultLogSize is what the log takes on disk once much was synced: with 4 KiB
+// an fsync it makes a group after 2,000 of them.
+const defaultLogSize = 16 << 20
 
 // changesPerCrash is more than the changes that can be seen without becoming
 // durable: numbers that clients saw before a crash do not come again.
@@ -261,6 +300,7 @@ func (v *Volume) load(path string) error {
 	if err != nil {
 		return err
 	}
+	v.log = newFsyncLog(path, v.id, &v.o)
 	v.state.change += changesPerCrash
 	v.watch.from, v.watch.to = v.state.change, v.state.change
 	return v.loadRoot(root, copied, file)
@@ -393,11 +433,6 @@ func (v *Volume) Close() error {
 	if !broken {
 		err = v.Sync(context.Background())
 	}
-	v.mu.Lock()
-	v.closed = true
-	v.watch.wake()
-	v.mu.Unlock()
-	v.committer.stop()
-	v.env.close()
-	return errors.Join(err, v.db.Close())
+	v.stop()
+	return errors.Join(err, v.db.Close(), v.log.close())
 }

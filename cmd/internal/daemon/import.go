@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 
 	"bazil/ctlfs"
@@ -54,7 +53,7 @@ func (d *Daemon) importSnapshot(ctx context.Context, e volumeEntry, key store.Sh
 		err = d.enterVolume(e)
 	}
 	if err != nil {
-		err = errors.Join(err, os.Remove(path))
+		err = errors.Join(err, vol.Remove(path))
 	}
 	return res, err
 }

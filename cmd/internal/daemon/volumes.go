@@ -281,7 +281,7 @@ func (d *Daemon) makeVolume(e volumeEntry) error {
 		return fmt.Errorf("create volume %q: %w", e.name, err)
 	}
 	if err := d.enterVolume(e); err != nil {
-		return errors.Join(err, os.Remove(path))
+		return errors.Join(err, vol.Remove(path))
 	}
 	return nil
 }
@@ -358,7 +358,7 @@ func (d *Daemon) volumeRemove(_ context.Context, c *ctlfs.Call) error {
 	}
 	d.event("volume.remove", "volume", name, "id", e.ID.String())
 	if c.Has("delete") {
-		return errors.Join(err, os.Remove(d.volumePath(e.ID)))
+		return errors.Join(err, vol.Remove(d.volumePath(e.ID)))
 	}
 	c.Printf("the files stay in the data directory: %s brings them back\n",
 		ctlfs.Join([]string{"volume", "restore", e.ID.String(), name, "sharing=" + e.Sharing}))

@@ -1,0 +1,345 @@
+package vol
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"bazil/store"
+)
+
+// fsyncLog is the log of a volume, beside its Bolt file: what fsync made
+// durable of files since the last commit group. It has two areas. Records go
+// to one until a group is closed, then to the other if what that has is in a
+// durable group. What is in flight is written and flushed by one of those who
+// wait for it, for all of them.
+type fsyncLog struct {
+	path    string
+	id      ID
+	sealer  *store.Sealer
+	log     *slog.Logger
+	process uint64        // this one's number
+	writing chan struct{} // a lock: held by who writes batches, or makes the file
+
+	// mu guards all below. It is taken under Volume.mu, and held for moments.
+	mu      sync.Mutex
+	file    *os.File // nil: there is none yet
+	wanted  bool     // somebody would have used it
+	failed  error    // why nothing is written until a group has made all of it obsolete
+	dead    bool     // a flush failed: nothing is, until the volume is opened again
+	durable moment   // the last state on disk
+	until   uint64   // the last group begun
+	seq     uint64   // of the last record
+	flushed uint64   // of the last on disk
+	areas   [2]logArea
+
+	areaSize int64
+	active   int
+	queue    []*logBatch // to be written
+}
+
+// logArea is one half of the log.
+type logArea struct {
+	start, end int64
+	pos        int64  // where the next record goes
+	zeroed     int64  // the file has room up to here
+	last       uint64 // the last record, 0 for those of an earlier process
+	used       bool   // records in it may still count
+}
+
+// logBatch is records that stand one behind the other.
+type logBatch struct {
+	area     *logArea
+	off, end int64
+	recs     []*sealedLog
+	files    []*content // of the records
+	done     chan struct{}
+	err      error // when done is closed
+}
+
+// logPath is where the log of the volume at path is.
+func logPath(path string) string { return strings.TrimSuffix(path, ".db") + ".log" }
+
+// randomNumber names a process.
+func randomNumber() uint64 { return rand.Uint64() }
+
+func newFsyncLog(path string, id ID, o *Options) *fsyncLog {
+	l := &fsyncLog{path: logPath(path), id: id, sealer: o.Sealer, log: o.Log, process: randomNumber(), writing: make(chan struct{}, 1)}
+	l.divide(o.LogSize / 2)
+	return l
+}
+
+// divide makes two empty areas of that size.
+func (l *fsyncLog) divide(size int64) {
+	l.areaSize = size
+	for i := range l.areas {
+		start := logHead + int64(i)*size
+		l.areas[i] = logArea{start: start, end: start + size, pos: start, zeroed: start}
+	}
+}
+
+// errLogFull: the log has no room until a group is durable.
+var errLogFull = errors.New("log is full")
+
+// ready says why nothing can be appended. A volume the state of which has no
+// number is of a version that knows no log, which must not find one that counts.
+func (l *fsyncLog) ready() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch a := &l.areas[l.active]; {
+	case l.failed != nil:
+		return l.failed
+	case l.file == nil || l.durable.group == 0:
+		l.wanted = true
+		return fs.ErrNotExist
+	case a.pos+recordMax > a.end:
+		return errLogFull
+	}
+	return nil
+}
+
+// append puts an fsync of the file c in the log; it is there when the batch is
+// done. Ready must have said that it can, and Volume.mu been held since.
+func (l *fsyncLog) append(ino uint64, plain []byte, c *content) (b *logBatch, seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seq++
+	r := &sealedLog{logPlace{seq: l.seq, process: l.process, after: l.durable, until: l.until, ino: ino}, plain}
+	b = l.batch()
+	b.recs, b.files = append(b.recs, r), append(b.files, c)
+	b.end += recordLen(len(plain))
+	b.area.pos, b.area.last, b.area.used = b.end, l.seq, true
+	return b, l.seq
+}
+
+// batch is the one that takes the next record.
+func (l *fsyncLog) batch() *logBatch {
+	a := &l.areas[l.active]
+	if n := len(l.queue); n > 0 && l.queue[n-1].area == a && l.queue[n-1].end == a.pos {
+		return l.queue[n-1]
+	}
+	b := &logBatch{area: a, off: a.pos, end: a.pos, done: make(chan struct{})}
+	l.queue = append(l.queue, b)
+	return b
+}
+
+// crowded says that a group had better be made before there is no room.
+func (l *fsyncLog) crowded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := &l.areas[l.active]
+	return a.pos-a.start > l.areaSize/2
+}
+
+// wait returns when the records of b are on disk, or cannot be: then they are
+// durable with the next group only.
+func (l *fsyncLog) wait(ctx context.Context, b *logBatch) error {
+	for {
+		select {
+		case <-b.done:
+			return b.err
+		default:
+		}
+		select {
+		case <-b.done:
+			return b.err
+		case <-ctx.Done():
+			return ctx.Err()
+		case l.writing <- struct{}{}:
+			runtime.Gosched() // others who are about to wait come along
+			l.writeQueue()
+			unlock(l.writing)
+		}
+	}
+}
+
+// writeQueue writes and flushes what is queued. The caller holds writing.
+func (l *fsyncLog) writeQueue() {
+	l.mu.Lock()
+	queue, err, file, flushed := l.queue, l.failed, l.file, l.flushed
+	l.queue = nil
+	l.mu.Unlock()
+	if len(queue) == 0 {
+		return
+	}
+	for _, b := range queue {
+		if err == nil {
+			err = l.write(file, b, flushed)
+		}
+	}
+	dead := false
+	if err == nil {
+		err = flushFile(file)
+		dead = err != nil
+	}
+	l.written(queue, err, dead)
+}
+
+// written ends batches.
+func (l *fsyncLog) written(queue []*logBatch, err error, dead bool) {
+	l.mu.Lock()
+	if err == nil {
+		b := queue[len(queue)-1]
+		l.flushed = b.recs[len(b.recs)-1].seq
+	} else if l.failed == nil {
+		l.failed, l.dead = fmt.Errorf("%s: %w", l.path, err), dead
+		l.log.Error("fsync waits for commit groups: log cannot be written", "volume", l.id.String(), "err", l.failed)
+	}
+	l.mu.Unlock()
+	for _, b := range queue {
+		if b.err = err; err != nil {
+			for _, c := range b.files {
+				c.takeFailed()
+			}
+		}
+		b.recs, b.files = nil, nil
+		close(b.done)
+	}
+}
+
+// logStep is by how much the log grows: what is written into room that the
+// file has already costs one flush, and growing costs more.
+const logStep = 1 << 20
+
+// write writes a batch, behind which there are zeros where the file had nothing.
+func (l *fsyncLog) write(file *os.File, b *logBatch, flushed uint64) error {
+	var buf []byte
+	for _, r := range b.recs {
+		r.durable = flushed
+		buf = r.appendTo(buf, l.id, l.sealer)
+	}
+	if a := b.area; b.end > a.zeroed {
+		to := min(b.end+logStep, a.end)
+		if _, err := file.WriteAt(make([]byte, to-b.end), b.end); err != nil {
+			return err
+		}
+		a.zeroed = to // only who holds writing looks at it
+	}
+	_, err := file.WriteAt(buf, b.off)
+	return err
+}
+
+// flushFile is fdatasync.
+func flushFile(f *os.File) error {
+	for {
+		err := unix.Fdatasync(int(f.Fd()))
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+// begin tells what was found when the volume, in state s, was opened.
+func (l *fsyncLog) begin(s moment, found *foundLog) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.divide(found.area)
+	l.durable, l.until = s, s.group
+	if len(found.records) > 0 {
+		l.until = max(s.group, found.until) + 1
+	}
+	for i, used := range found.used {
+		l.areas[i].used = used
+	}
+	if found.used[0] {
+		l.active = 1
+	}
+	if a := &l.areas[l.active]; a.used { // there is room once a group is durable
+		a.pos = a.end
+	}
+}
+
+// closed notes that a group was closed. Volume.mu is held.
+func (l *fsyncLog) closed(g *group) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g.logged, l.until = l.seq, max(l.until, g.state.group)
+	if a, other := &l.areas[l.active], &l.areas[1-l.active]; a.pos > a.start && !other.used {
+		other.pos = other.start
+		l.active = 1 - l.active
+	}
+}
+
+// release notes that a group is durable: what was logged before it was closed
+// does not count any more. Volume.mu is held.
+func (l *fsyncLog) release(g *group) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.durable = g.state.moment
+	if len(g.state.left) > 0 {
+		return
+	}
+	used := false
+	for i := range l.areas {
+		a := &l.areas[i]
+		a.used = a.used && a.last > g.logged
+		used = used || a.used
+	}
+	if l.failed != nil && !l.dead && !used { // begin anew
+		l.failed, l.active = nil, 1-l.active
+		l.areas[l.active].pos = l.areas[l.active].start
+	}
+}
+
+// makeIfWanted makes the file if somebody would have used it.
+func (l *fsyncLog) makeIfWanted() {
+	l.mu.Lock()
+	wanted := l.wanted && l.file == nil && l.failed == nil
+	head := encodeLogHead(l.id, l.areaSize)
+	l.mu.Unlock()
+	if !wanted {
+		return
+	}
+	f, err := createLog(l.path, head)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file, l.wanted = f, false; err != nil {
+		l.log.Warn("fsync waits for commit groups: no log", "volume", l.id.String(), "err", err)
+	}
+}
+
+// createLog makes an empty log in the place of what may be there.
+func createLog(path string, head []byte) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, logHead)
+	copy(b, head)
+	if _, err = f.WriteAt(b, 0); err == nil {
+		err = flushFile(f)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(path))
+	}
+	return f, nil
+}
+
+// close waits for who writes, and closes the file.
+func (l *fsyncLog) close() error {
+	l.writing <- struct{}{}
+	defer unlock(l.writing)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed, l.dead = errClosed, true
+	}
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Close()
+}
