@@ -24,7 +24,9 @@
 // while it is read and never stands in memory as a whole.
 //
 //	chunks   the question lists chunk IDs; the answer has, in the same order,
-//	         each one's sealed bytes, or says that it is not here
+//	         each one's sealed bytes, or says that it is not here. They were
+//	         checked against the checksum they are stored with, and no more:
+//	         who asks verifies them against the ID
 //	info     the question is empty; the answer has the volume's ID, the
 //	         replica's, and the counter that events starts from
 //	replicas the question is empty; the answer has the replicas of the volume that

@@ -21,16 +21,3 @@ func TestPace(t *testing.T) {
 		}
 	}
 }
-
-// The memory limit leaves room beside the cache, and beside all that lives.
-func TestMemoryLimit(t *testing.T) {
-	for _, c := range []struct{ live, cached, want int64 }{
-		{0, 0, 64},
-		{80, 64, 128},
-		{300, 64, 332},
-	} {
-		if got := limit(c.live<<20, c.cached<<20); got != c.want<<20 {
-			t.Errorf("%d MiB alive, %d of them cached: %d MiB, want %d", c.live, c.cached, got>>20, c.want)
-		}
-	}
-}
