@@ -162,6 +162,7 @@ func (v *Volume) freeze() *group {
 	for i := 0; i < len(g.dirs); i++ { // folding may add to them
 		v.foldDir(g.dirs[i])
 	}
+	v.raiseTold(g)
 	for _, d := range g.dirs {
 		v.turnIndex(d)
 	}
@@ -185,6 +186,17 @@ func (v *Volume) freeze() *group {
 	v.log.closed(g)
 	v.commit, v.now = g, newGroup(g.gen+1)
 	return g
+}
+
+// raiseTold lets each directory in whose index the group stands know of the
+// group's last dot, which is the one that the index gives: a later change of
+// the group, in another directory, may have taken a second one (spendFor).
+func (v *Volume) raiseTold(g *group) {
+	for i := 0; i < len(g.news); i++ { // raising may add to them
+		if n := g.news[i]; n.dots == nil && !n.e.dir.gone {
+			v.raise(n.e.dir)
+		}
+	}
 }
 
 func (v *Volume) freezeFile(g *group, f *file) {

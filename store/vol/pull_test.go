@@ -1,6 +1,8 @@
 package vol
 
 import (
+	"errors"
+	"syscall"
 	"testing"
 
 	"bazil/merge"
@@ -16,8 +18,13 @@ func pull(tb testing.TB, to, from *Volume, budget int) (applied int) {
 
 func pullCounted(tb testing.TB, to, from *Volume, budget int) *puller {
 	tb.Helper()
+	return pullBetween(tb, to, from, budget, nil)
+}
+
+func pullBetween(tb testing.TB, to, from *Volume, budget int, between func()) *puller {
+	tb.Helper()
 	ok(tb, from.Sync(ctx))
-	p := &puller{tb: tb, to: to, from: from, budget: budget}
+	p := &puller{tb: tb, to: to, from: from, budget: budget, between: between}
 	p.dir(0, 0, nil)
 	ok(tb, to.Sync(ctx))
 	return p
@@ -27,6 +34,7 @@ type puller struct {
 	tb       testing.TB
 	to, from *Volume
 	budget   int
+	between  func() // what happens before each directory is asked for
 	applied  int
 	names    int // that the sender listed
 	whole    int // full listings
@@ -38,12 +46,23 @@ func (p *puller) dir(local, remote uint64, lack *DirState) bool {
 		return false
 	}
 	p.budget--
+	if p.between != nil {
+		p.between()
+	}
 	var s DirState
 	if lack != nil {
 		s = *lack
 	} else {
-		known := must[merge.View](p.tb)(p.to.View(local)).Ctx
-		s = must[DirState](p.tb)(p.from.DirState(ctx, remote, known))
+		view, err := p.to.View(local)
+		if errors.Is(err, syscall.ESTALE) {
+			return false
+		}
+		ok(p.tb, err)
+		known := view.Ctx
+		if s, err = p.from.DirState(ctx, remote, known); errors.Is(err, syscall.ESTALE) {
+			return false
+		}
+		ok(p.tb, err)
 	}
 	done := true
 	if !s.Same {
@@ -53,13 +72,18 @@ func (p *puller) dir(local, remote uint64, lack *DirState) bool {
 			p.whole++
 		}
 		subs, _, err := p.to.Apply(ctx, local, s)
+		if errors.Is(err, syscall.ESTALE) {
+			return false
+		}
 		ok(p.tb, err)
 		for _, sub := range subs {
 			done = p.dir(sub.Local, sub.Remote, sub.Lack) && done
 		}
 	}
 	if done {
-		ok(p.tb, p.to.Finish(ctx, local, s.View))
+		if err := p.to.Finish(ctx, local, s.View); !errors.Is(err, syscall.ESTALE) {
+			ok(p.tb, err)
+		}
 	}
 	return done
 }

@@ -44,6 +44,8 @@ type syncWorld struct {
 	rs      []*syncReplica
 	written int
 	moves   bool
+	resting bool
+	busy    bool
 	alive   map[string]bool // contents that must not be lost
 	gone    map[string]bool // contents that must not come back
 }
@@ -107,7 +109,25 @@ func (w *syncWorld) pull(to, from *syncReplica, budget int) int {
 	}
 	to.durable()
 	from.durable()
-	return pull(w.tb, to.v, from.v, budget)
+	var between func()
+	if !w.resting {
+		between = func() {
+			if w.rand.IntN(2) == 0 {
+				w.operate(from)
+				ok(w.tb, from.v.Sync(ctx))
+				from.durable()
+			}
+			if w.rand.IntN(4) == 0 {
+				w.operate(to)
+			}
+		}
+	}
+	if w.busy {
+		between = nil
+	}
+	n := pullBetween(w.tb, to.v, from.v, budget, between).applied
+	to.durable()
+	return n
 }
 
 func (w *syncWorld) path() (dir []string, name string) {
@@ -265,7 +285,20 @@ func (w *syncWorld) rename(r *syncReplica, d *Node, name string) {
 	if dst := w.dir(r, path); dst != nil {
 		over := ""
 		if n, err := dst.Lookup(ctx, to); err == nil && n.Kind() == merge.KindFile {
-			over = readNode(w.tb, n)
+			h := must[*Handle](w.tb)(n.Open(ctx, true))
+			defer h.Close()
+			if !w.busy && w.rand.IntN(2) == 0 {
+				w.busy = true
+				w.pull(r, w.rs[w.rand.IntN(len(w.rs))], -1)
+				w.busy = false
+				if _, err := d.Lookup(ctx, name); err != nil {
+					return
+				}
+				if m, err := dst.Lookup(ctx, to); err != nil || m.Ino() != n.Ino() {
+					return
+				}
+			}
+			over = readHandle(w.tb, h)
 		}
 		src := must[*Node](w.tb)(d.Lookup(ctx, name))
 		same := must[*Node](w.tb)(r.v.Node(src.Ino())).Path() == strings.Join(append(path, to), "/")
@@ -352,6 +385,7 @@ func (w *syncWorld) gossip() (applied int) {
 }
 
 func (w *syncWorld) rest() {
+	w.resting = true
 	for _, r := range w.rs {
 		w.closeWriter(r)
 	}
@@ -388,7 +422,7 @@ func runSync(tb testing.TB, chunks *store.Chunks, sealer *store.Sealer, seed uin
 		w.rs = append(w.rs, r)
 		w.reopen(r)
 	}
-	for range 20 + w.rand.IntN(60) {
+	for range 20 + w.rand.IntN(200) {
 		w.step()
 	}
 	w.rest()
