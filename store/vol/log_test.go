@@ -300,14 +300,14 @@ func TestLogFull(t *testing.T) {
 // nothing and is kept.
 func TestLogOfAnother(t *testing.T) {
 	d := newDisk(t)
-	v, h, data := loggedVolume(t, d)
+	v, _, data := loggedVolume(t, d)
 	backup := filepath.Join(t.TempDir(), "backup")
 	v.crash()
 	v = d.open()
 	ok(t, v.Close())
 	ok(t, os.WriteFile(backup, must[[]byte](t)(os.ReadFile(d.path)), 0o600))
 	v = d.open()
-	h = openFile(t, v, "f", true)
+	h := openFile(t, v, "f", true)
 	for range 3 {
 		ok(t, writeSync(h, "later", 0))
 		ok(t, v.Sync(ctx))
