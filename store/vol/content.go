@@ -29,6 +29,7 @@ import (
 // env, each of which is held only for a moment. I/O is never done under mu.
 type content struct {
 	env      *contentEnv
+	noted    func() error           // called when a part of a write is done; may be nil
 	clean    atomic.Pointer[stored] // base if there are no layers, else nil
 	size     atomic.Int64           // changes under mu
 	dirty    atomic.Int64           // bytes of the dirty budget that are ours
@@ -151,7 +152,11 @@ func (c *content) write(ctx context.Context, p []byte, off int64) (n int, err er
 		if err := c.writeSome(ctx, p[n:n+k], off+int64(n)); err != nil {
 			return n, err
 		}
-		n += k
+		if n += k; n < len(p) && c.noted != nil {
+			if err := c.noted(); err != nil {
+				return n, err
+			}
+		}
 	}
 	return n, nil
 }

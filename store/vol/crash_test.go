@@ -355,6 +355,26 @@ func TestBackPressure(t *testing.T) {
 	}
 }
 
+// TestWriteLargerThanMemory: a write in place of more than memory may hold
+// makes room for itself.
+func TestWriteLargerThanMemory(t *testing.T) {
+	d := newDisk(t)
+	o := d.options()
+	o.DirtyLimit = 256 << 10
+	v := d.openWith(o)
+	old, fresh := randomBytes(1, 2<<20), randomBytes(2, 1<<20)
+	writeFile(t, v.Root(), "f", string(old))
+	ok(t, v.Sync(ctx))
+	h := openFile(t, v, "f", true)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	must[int](t)(h.WriteAt(ctx, fresh, 70_000))
+	copy(old[70_000:], fresh)
+	if readFile(t, v.Root(), "f") != string(old) {
+		t.Error("other bytes")
+	}
+}
+
 func TestWatch(t *testing.T) {
 	v := testVolume(t)
 	root := v.Root()

@@ -30,6 +30,7 @@ func (v *Volume) fileOf(in *inode) *file {
 			body = Body(ver.Content)
 		}
 		in.file = &file{c: newContent(v.env, body), in: in, body: body}
+		in.file.c.noted = func() error { return v.wroteSome(in) } // else no group could make room for the rest
 		if ver := in.rec().version(); ver != nil {
 			in.file.own = v.isOwn(ver)
 		}
@@ -93,6 +94,18 @@ func (v *Volume) unpin(in *inode) {
 			v.touchDir(e.dir, now())
 		}
 	}
+}
+
+// wroteSome makes what was written a part of the present group, unless the
+// volume makes its last one: then it will not be durable.
+func (v *Volume) wroteSome(in *inode) error {
+	v.mu.Lock()
+	defer v.unlock()
+	if v.ended || v.closed {
+		return errClosed
+	}
+	v.wrote(in)
+	return nil
 }
 
 // wrote notes that the bytes of in were changed.

@@ -88,7 +88,7 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err e
 	}
 	n, err = h.f.c.WriteAt(ctx, p, off)
 	if n > 0 {
-		if late := h.wrote(); late != nil {
+		if late := h.v.wroteSome(h.in); late != nil {
 			return 0, late // a part counts as written, and this is in vain
 		}
 	}
@@ -103,7 +103,7 @@ func (h *Handle) Append(ctx context.Context, p []byte) (off int64, n int, err er
 	}
 	off, n, err = h.f.c.Append(ctx, p)
 	if n > 0 {
-		if late := h.wrote(); late != nil {
+		if late := h.v.wroteSome(h.in); late != nil {
 			return off, 0, late
 		}
 	}
@@ -118,19 +118,7 @@ func (h *Handle) Truncate(ctx context.Context, size int64) error {
 	if err := h.f.c.Truncate(ctx, size); err != nil {
 		return err
 	}
-	return h.wrote()
-}
-
-// wrote makes what was written a part of the present group, unless the volume
-// makes its last one: then it will not be durable.
-func (h *Handle) wrote() error {
-	h.v.mu.Lock()
-	defer h.v.unlock()
-	if h.v.ended || h.v.closed {
-		return errClosed
-	}
-	h.v.wrote(h.in)
-	return nil
+	return h.v.wroteSome(h.in)
 }
 
 // resize makes a file size bytes long whether it is open or not.
