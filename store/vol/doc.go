@@ -267,6 +267,7 @@
 //	                            ID and the header from the record's number on
 //
 //	in it             8 bytes   time of modification, Unix nanoseconds
+//	                  u         number of the file's last change
 //	                  u         the file is cut to this size, if it is larger
 //	                  u         at last it has this size
 //	                  list      at most 512: u offset, u length, sorted and apart

@@ -44,7 +44,7 @@ func (v *Volume) logSync(h *Handle) (b *logBatch, ok bool) {
 	if f.loggedAt == 0 {
 		f.loggedAt = v.log.durable.group
 	}
-	r := logRecord{mtime: in.mtime, logChange: ch}
+	r := logRecord{mtime: in.mtime, change: in.change, logChange: ch}
 	f.logged, f.loggedSeq = v.log.append(in.num, r.encode(), f.c)
 	if v.log.crowded() {
 		v.committer.wake()

@@ -52,7 +52,7 @@ func (v *Volume) bySync(fn func()) uint64 {
 }
 
 // TestLog: an fsync of a few bytes makes no group, and they survive a crash,
-// with the file's times; what was not synced does not.
+// with the file's times and its version; what was not synced does not.
 func TestLog(t *testing.T) {
 	d := newDisk(t)
 	v, h, data := loggedVolume(t, d)
@@ -67,7 +67,8 @@ func TestLog(t *testing.T) {
 	}); n != 0 {
 		t.Fatalf("%d groups", n)
 	}
-	a := must[Attr](t)(must[*Node](t)(v.Root().Lookup(ctx, "f")).Attr())
+	n := must[*Node](t)(v.Root().Lookup(ctx, "f"))
+	a, version := must[Attr](t)(n.Attr()), n.Version()
 	must[int](t)(h.WriteAt(ctx, []byte("not synced"), 1000))
 	v.crash()
 	check := func() (faults []error) {
@@ -85,9 +86,9 @@ func TestLog(t *testing.T) {
 		if got := readFile(t, v.Root(), "f"); got != string(data) {
 			t.Fatal("the file is another")
 		}
-		b := must[Attr](t)(must[*Node](t)(v.Root().Lookup(ctx, "f")).Attr())
-		if b.MTime != a.MTime || b.Ino != a.Ino {
-			t.Fatalf("%+v became %+v", a, b)
+		n := must[*Node](t)(v.Root().Lookup(ctx, "f"))
+		if b := must[Attr](t)(n.Attr()); b.MTime != a.MTime || b.Ino != a.Ino || n.Version() != version {
+			t.Fatalf("%+v of version %d became %+v of %d", a, version, b, n.Version())
 		}
 		v.crash()
 	}

@@ -311,11 +311,12 @@ func (v *Volume) redo(r *logRecord) error {
 	return nil
 }
 
-// redone gives the file the time that it had, and notes that the log has it.
+// redone gives the file the time and the number that it had, so that who knows
+// it by that goes on, and notes that the log has it.
 func (v *Volume) redone(h *Handle, r *logRecord) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	h.in.mtime = r.mtime
+	h.in.mtime, h.in.change = r.mtime, r.change
 	if h.f.loggedAt == 0 {
 		if h.f.loggedAt = v.state.left[r.ino]; h.f.loggedAt == 0 {
 			h.f.loggedAt = v.state.group

@@ -42,7 +42,8 @@ type logPlace struct {
 // logRecord is an fsync in the log.
 type logRecord struct {
 	logPlace
-	mtime int64
+	mtime  int64
+	change uint64 // the number of its last change, which clients know the file by
 	logChange
 }
 
@@ -68,6 +69,7 @@ func (p *logPlace) over(s *state) bool { return p.until < s.group && !p.countsOn
 func (r *logRecord) encode() []byte {
 	e := encoder{b: make([]byte, 0, 64+10*len(r.ranges)+len(r.data))}
 	e.fixed(uint64(r.mtime))
+	e.uint(r.change)
 	e.uint(uint64(r.limit))
 	e.uint(uint64(r.size))
 	e.uint(uint64(len(r.ranges)))
@@ -85,7 +87,7 @@ func recordLen(n int) int64 { return alignRecord(recordHeader + store.RecordOver
 func alignRecord(n int) int64 { return int64(n+recordAlign-1) &^ (recordAlign - 1) }
 
 // recordMax bounds it.
-var recordMax = recordLen(8 + (3+2*logRangesMax)*binary.MaxVarintLen64 + logBytesMax)
+var recordMax = recordLen(8 + (4+2*logRangesMax)*binary.MaxVarintLen64 + logBytesMax)
 
 // appendTo appends the record as it stands in the log of the volume of that ID.
 func (r *sealedLog) appendTo(b []byte, id ID, sealer *store.Sealer) []byte {
@@ -145,7 +147,7 @@ func (h *logHit) open(id ID, sealer *store.Sealer) (*logRecord, error) {
 // decode reads what is sealed in a record.
 func (r *logRecord) decode(plain []byte) error {
 	d := decoder{b: plain}
-	r.mtime = int64(d.fixed())
+	r.mtime, r.change = int64(d.fixed()), d.uint()
 	limit, size, n := d.uint(), d.uint(), d.count(2)
 	if limit > math.MaxInt64 || size > fileMax || n > logRangesMax {
 		return errMalformed

@@ -33,6 +33,7 @@ func sampleLogRecord(seq uint64) *logRecord {
 	return &logRecord{
 		logPlace: logPlace{seq: seq, durable: seq - 1, process: 7, after: moment{5, 3}, until: 4, ino: 9},
 		mtime:    -12,
+		change:   77,
 		logChange: logChange{limit: math.MaxInt64, size: 1 << 40, ranges: []fileRun{{3, 5}, {6, 7}, {1<<40 - 2, 1 << 40}},
 			data: []byte("abcde")},
 	}
