@@ -35,7 +35,7 @@
 //	Delete   versions are removed, those that were seen
 //	SetAttr  the attributes are set; this replaces all settings alive
 //	Touch    a version's modification time is set; the later stamp wins
-//	Settle   siblings that are equal become one; see below
+//	Settle   the settings of an absent name go; see below
 //
 // Join keeps a version that both sides have, or that one side has and the
 // other does not know; the context is the union of both. More than one
@@ -73,19 +73,21 @@
 // # Equal content
 //
 // Two replicas that write the same (they import the same files, say) make two
-// versions with equal Content. That is no conflict. The first replica to have
-// both makes them one version with both dots, by Settle, and from then on who
-// supersedes either dot supersedes the version: one who deletes the file
-// deletes it though he had seen only one of them. Versions that share a dot
-// are one; Join takes all versions that are connected by dots together and
-// drops them if any dot of them is superseded.
+// versions with equal Content. That is no conflict, and whoever deletes or
+// edits the name has seen both (Entry.Equal); one who had heard of one of them
+// only leaves the other, which was written without knowing of his change. A
+// Put takes the place of what is equal to it, seen or not: nothing is lost
+// with that.
 //
-// To make versions one in Join itself, because they are equal, would not be
-// associative: of x with dot a, x with dot b, and "a is superseded", the
-// result would depend on whether the first two met before the third came. It
-// has to be a change, known by a dot, so that it reaches those who had met
-// the three in another order. The same goes for whatever a replica makes of
-// what it has heard.
+// They do not become one version that dies with any of its dots. That would
+// keep a file that two imported from coming back when it is deleted by one who
+// has heard of one import only, but it can lose it. Let both have x, under
+// dots a and b. The one writes x again, as a', after something else, and then
+// hears of b; the other writes b', and hears of a. With a' and b one, and b'
+// and a, each takes away what the other has: all is gone that nobody deleted.
+// Three devices that wrote the same into one file at a time, following each
+// other, lost its name in one of four runs; renames, which write all
+// versions of a name anew, make it likelier.
 //
 // # Attributes
 //
@@ -146,13 +148,12 @@
 //
 // Take all changes of one name, in an order in which each comes after what it
 // had seen. For every set K of them that with a change has what it had seen,
-// there is one outcome: the versions written in K, those connected by a Settle
-// or a Put in K taken together, without those of which K supersedes a dot; and
-// the settings made or carried on in K without those K has replaced or
-// removed. A state is always the outcome of the set its context names, and
-// Join of the outcomes of K and L is the outcome of their union: a version is
-// in it exactly if neither side has superseded any dot it is connected to, and
-// a superseded dot shows on the side that knows of it as known and not there.
+// there is one outcome: the versions written in K, without those that K
+// supersedes; and the settings made or carried on in K without those K has
+// replaced or removed. A state is always the outcome of the set its context
+// names, and Join of the outcomes of K and L is the outcome of their union: a
+// version is in it exactly if neither side has superseded it, and a superseded
+// dot shows on the side that knows of it as known and not there.
 // So Join is commutative, associative and idempotent, and two replicas that
 // know the same changes have the same. The rules for directories do nothing
 // but skip joins that change nothing, and state knowledge that follows from

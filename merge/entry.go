@@ -61,12 +61,12 @@ func (e Entry) Seen() []Dot {
 }
 
 // Put returns e with v written by one local change, v.Dots[0]: versions that
-// hold a dot of seen are superseded, a version of equal content becomes one
-// with v, the setting that counts goes on under the new dot.
+// hold a dot of seen are superseded, as are those of equal content; the setting
+// that counts goes on under the new dot.
 func (e Entry) Put(v Version, seen []Dot) Entry {
 	d := v.Dots[0]
 	v.Dots = []Dot{d}
-	out := e.supersede(append([]Dot{d}, seen...))
+	out := e.supersede(append(e.equals(&v), append([]Dot{d}, seen...)...))
 	out.Attrs = nil
 	if len(e.Attrs) > 0 {
 		out = out.killAttrs(e.Attrs)
@@ -74,17 +74,31 @@ func (e Entry) Put(v Version, seen []Dot) Entry {
 		a.Dots = []Dot{d}
 		out.Attrs = []Attr{a}
 	}
-	kept := make([]Version, 0, len(out.Versions)+1)
-	for _, o := range out.Versions {
-		if o.SameContent(&v) {
-			v = unite(v, o)
-		} else {
-			kept = append(kept, o)
-		}
-	}
-	out.Versions = append(kept, v)
+	out.Versions = append(slices.Clip(out.Versions), v)
 	sortVersions(out.Versions)
 	return out
+}
+
+// equals are the dots of the versions of the same content as v.
+func (e Entry) equals(v *Version) (dots []Dot) {
+	for i := range e.Versions {
+		if o := &e.Versions[i]; o.SameContent(v) {
+			dots = append(dots, o.Dots...)
+		}
+	}
+	return dots
+}
+
+// Equal returns the dots of all versions that a user who sees one of those
+// that hold a dot of seen sees too, as they are of the same content.
+func (e Entry) Equal(seen []Dot) (dots []Dot) {
+	for i := range e.Versions {
+		v := &e.Versions[i]
+		if slices.ContainsFunc(e.Versions, func(o Version) bool { return o.holdsAny(seen) && o.SameContent(v) }) {
+			dots = append(dots, v.Dots...)
+		}
+	}
+	return dots
 }
 
 // Delete returns e without the versions that hold a dot of seen. The caller
@@ -122,28 +136,13 @@ func (e Entry) Touch(dot Dot, mtime int64, stamp Stamp) Entry {
 	return out
 }
 
-// Settle returns e with siblings of equal content made one version and
-// settings of an absent name removed, and whether there was any: then the
-// caller spends a dot on it as on every change. Without it nothing goes
-// wrong, but a version would survive the deletion of its equal.
+// Settle returns e with the settings of an absent name removed, and whether
+// there were any: then the caller spends a dot on it as on every change.
 func (e Entry) Settle() (Entry, bool) {
-	out, settled := e, false
 	if len(e.Versions) == 0 && len(e.Attrs) > 0 {
 		return e.killAttrs(e.Attrs), true
 	}
-	for i := 0; i < len(out.Versions); i++ {
-		for j := len(out.Versions) - 1; j > i; j-- {
-			if !out.Versions[i].SameContent(&out.Versions[j]) {
-				continue
-			}
-			if !settled {
-				out.Versions, settled = slices.Clone(out.Versions), true
-			}
-			out.Versions[i] = unite(out.Versions[i], out.Versions[j])
-			out.Versions = slices.Delete(out.Versions, j, j+1)
-		}
-	}
-	return out, settled
+	return e, false
 }
 
 // supersede removes the versions that hold a dot of seen.

@@ -32,6 +32,7 @@ func (h *holder) want(t *testing.T, contents ...string) {
 		got = append(got, v.Kind.String()+" "+v.Content)
 	}
 	slices.Sort(got)
+	got = slices.Compact(got)
 	slices.Sort(contents)
 	if !slices.Equal(got, contents) {
 		t.Fatalf("has %q, want %q", got, contents)
@@ -140,34 +141,56 @@ func TestSiblingNobodyResolvedStays(t *testing.T) {
 	a.want(t, "file y", "file z")
 }
 
-func TestEqualEditsAreOneVersion(t *testing.T) {
+func TestEqualEditsAreNoConflict(t *testing.T) {
 	a, b := pair("x")
 	a.write("y", a.Seen())
 	b.write("y", b.Seen())
 	meet(t, a, b)
-	if a.want(t, "file y"); len(a.Versions[0].Dots) != 2 {
+	if a.Conflict() {
+		t.Fatalf("%+v", a.Versions)
+	}
+	for _, v := range a.Versions {
+		if got := a.Equal(v.Dots); len(got) != 2 {
+			t.Fatalf("who sees %v sees %v", v.Dots, got)
+		}
+	}
+	b.remove()
+	meet(t, a, b)
+	a.want(t)
+}
+
+// TestEqualContentsTakeNothingWithThem: two replicas come to write again what
+// the other has had all the time. Were equal contents one version, that dies
+// with any of its dots, each would take away what the other has.
+func TestEqualContentsTakeNothingWithThem(t *testing.T) {
+	a, b := &holder{id: 1}, &holder{id: 2}
+	a.write("x", nil)
+	b.write("x", nil)
+	oldA, oldB := *a, *b
+	for _, h := range []*holder{a, b} {
+		h.write("", h.Seen())
+		h.write("x", h.Seen())
+	}
+	a.pull(&oldB)
+	b.pull(&oldA)
+	meet(t, a, b)
+	if len(a.Versions) == 0 || a.Conflict() {
 		t.Fatalf("%+v", a.Versions)
 	}
 }
 
-// TestVersionIsSupersededWhenAnyOfItsDotsIs: c edits what it has from a; b had
-// written the same by itself and had seen that.
-func TestVersionIsSupersededWhenAnyOfItsDotsIs(t *testing.T) {
-	a, b, c := &holder{id: 1}, &holder{id: 2}, &holder{id: 3}
-	a.write("x", nil)
-	b.write("x", nil)
-	c.pull(a)
+// TestWriteTakesItsEqual: what is written supersedes what is the same already.
+func TestWriteTakesItsEqual(t *testing.T) {
+	a, b := pair("x")
+	a.write("y", a.Seen())
+	b.write("z", b.Seen())
 	b.pull(a)
-	c.write("y", c.Seen())
-	meet(t, b, c)
-	b.want(t, "file y")
-	c.remove()
-	meet(t, a, c)
-	a.want(t)
+	b.write("y", nil)
+	meet(t, a, b)
+	a.want(t, "file y", "file z")
 }
 
-// TestEqualUnseenStays: nobody saw that the two were equal before one of them
-// was deleted; nothing is lost by guessing.
+// TestEqualUnseenStays: who deleted the one had not seen the other.
 func TestEqualUnseenStays(t *testing.T) {
 	a, b := &holder{id: 1}, &holder{id: 2}
 	a.write("x", nil)

@@ -8,11 +8,10 @@ const (
 	raiseEarly                 // a directory's Ctx is raised before its subtree is done
 	forgetGhosts               // a deletion keeps no explicit context
 	noMax                      // directories above do not learn what was learned below
-	noSettle                   // equal content is never made one version
-	settleFree                 // equal content is made one version without a change
-	splitAliases               // a version of several dots is superseded dot by dot
+	noSettle                   // settings outlive the name that they are of
+	settleFree                 // they are removed without a change
 	dropAliases                // of equal versions one stays, the other's dots are forgotten
-	joinUnites                 // the join itself makes equal content one version
+	joinUnites                 // versions of equal content become one, which dies with any of its dots
 	attrRegister               // attributes are one register that dies with the name
 	forgetGone                 // a new directory does not take over what is known of an earlier one
 	untainted                  // a directory is finished though another pull has changed it
@@ -38,11 +37,10 @@ var mistakeNames = [mistakes]string{
 	raiseEarly:         "a directory's Ctx is raised before its subtree is done",
 	forgetGhosts:       "a deletion keeps no explicit context",
 	noMax:              "directories above do not learn what was learned below",
-	noSettle:           "equal content is never made one version",
-	settleFree:         "equal content is made one version without a change",
-	splitAliases:       "a version of several dots is superseded dot by dot",
+	noSettle:           "settings outlive the name that they are of",
+	settleFree:         "settings of an absent name are removed without a change",
 	dropAliases:        "of equal versions one stays, the other's dots are forgotten",
-	joinUnites:         "the join itself makes equal content one version",
+	joinUnites:         "versions of equal content become one, which dies with any of its dots",
 	attrRegister:       "attributes are one register that dies with the name",
 	forgetGone:         "a new directory does not take over what is known of an earlier one",
 	untainted:          "a directory is finished though another pull has changed it",

@@ -17,7 +17,6 @@ type event struct {
 	dot     Dot
 	version *Version // written; its Dots are only dot
 	over    []Dot    // superseded
-	equal   [][]Dot  // found to be of equal content
 	touched Dot      // a dot of the version whose time is set
 	mtime   int64
 	mstamp  Stamp
@@ -49,7 +48,7 @@ func (m *model) outcome(key string, known Context) Entry {
 	return Entry{Versions: outcomeVersions(es), Attrs: outcomeAttrs(es)}
 }
 
-// group is a version in the making: the dots that are one.
+// group is a version in the making.
 type group struct {
 	Version
 	over bool
@@ -69,14 +68,6 @@ func outcomeVersions(es []*event) []Version {
 		if e.version != nil {
 			gs = append(gs, &group{Version: *e.version})
 		}
-		for _, dots := range e.equal {
-			for _, d := range dots[1:] {
-				if a, b := find(dots[0]), find(d); a != nil && b != nil && a != b {
-					a.mix(b)
-					gs = slices.DeleteFunc(gs, func(g *group) bool { return g == b })
-				}
-			}
-		}
 		if g := find(e.touched); g != nil {
 			g.touch(e.mtime, e.mstamp)
 		}
@@ -95,12 +86,6 @@ func outcomeVersions(es []*event) []Version {
 	}
 	sortVersions(out)
 	return out
-}
-
-func (g *group) mix(o *group) {
-	g.Dots = slices.Concat(g.Dots, o.Dots)
-	g.over = g.over || o.over
-	g.touch(o.MTime, o.MStamp)
 }
 
 func (g *group) touch(mtime int64, stamp Stamp) {

@@ -98,15 +98,11 @@ func (w *world) putAs(r *replica, at path, v Version, seen []Dot) {
 	d, old := v.Dots[0], r.entry(at)
 	v.MStamp = Stamp{w.clock(r.id), d}
 	ev := &event{dot: d, version: &Version{Dots: []Dot{d}, Kind: v.Kind, Content: v.Content, MTime: v.MTime, MStamp: v.MStamp}}
-	equal := []Dot{d}
 	for _, o := range old.Versions {
-		if o.holdsAny(seen) {
+		if o.holdsAny(seen) || o.SameContent(&v) {
 			ev.over = append(ev.over, o.Dots...)
-		} else if o.SameContent(&v) {
-			equal = append(equal, o.Dots...)
 		}
 	}
-	ev.equal = [][]Dot{equal}
 	ev.unset = allAttrDots(old)
 	if w.wrong == secondLife && len(old.Versions) == 0 {
 		old.Ctx = nil

@@ -277,9 +277,6 @@ func (w *world) settle(to *replica, at path, e Entry) (Entry, bool) {
 	if len(e.Versions) == 0 {
 		ev.unset = allAttrDots(e)
 	}
-	for _, v := range out.Versions {
-		ev.equal = append(ev.equal, v.Dots)
-	}
 	w.events.add(at, ev)
 	return out, true
 }

@@ -5,13 +5,9 @@ import "slices"
 // join is Meeting.Join, or what it would be with a mistake in it.
 func (w *world) join(m Meeting, mine, theirs Entry) (e Entry, changed, store bool) {
 	e, changed, store = m.Join(mine, theirs)
-	bCtx := m.Theirs.Ctx.Join(theirs.Ctx)
-	aCtx := m.Mine.Ctx.Join(mine.Ctx)
 	switch {
-	case w.wrong == splitAliases:
-		e.Versions = splitJoin(mine.Versions, aCtx, theirs.Versions, bCtx)
 	case w.wrong == joinUnites:
-		e, _ = e.Settle()
+		e.Versions = uniteEqual(e.Versions)
 	case w.wrong == dropAliases:
 		e = dropEqual(e)
 	case w.wrong == attrRegister:
@@ -25,20 +21,19 @@ func (w *world) join(m Meeting, mine, theirs Entry) (e Entry, changed, store boo
 	return e, changed || differs, store || differs
 }
 
-// splitJoin keeps each dot of a version for itself.
-func splitJoin(a []Version, aCtx Context, b []Version, bCtx Context) []Version {
-	all := groupVersions(slices.Concat(a, b))
-	isDead := func(d Dot, vs []Version, ctx Context) bool {
-		return ctx.Has(d) && !slices.ContainsFunc(vs, func(v Version) bool { return v.Holds(d) })
+// uniteEqual makes one of versions of equal content, which then dies with any
+// of its dots.
+func uniteEqual(vs []Version) []Version {
+	out := slices.Clone(vs)
+	for i := 0; i < len(out); i++ {
+		for j := len(out) - 1; j > i; j-- {
+			if out[i].SameContent(&out[j]) {
+				out[i] = unite(out[i], out[j])
+				out = slices.Delete(out, j, j+1)
+			}
+		}
 	}
-	for i := range all {
-		all[i].Dots = slices.DeleteFunc(slices.Clone(all[i].Dots), func(d Dot) bool {
-			return isDead(d, a, aCtx) || isDead(d, b, bCtx)
-		})
-	}
-	all = slices.DeleteFunc(all, func(v Version) bool { return len(v.Dots) == 0 })
-	sortVersions(all)
-	return all
+	return out
 }
 
 // dropEqual keeps of equal versions one, under its own dots.

@@ -95,7 +95,18 @@ func contentCompare(a, b *Version) int {
 // Visible returns the index of the version that a name shows, -1 if there is
 // none: a directory if there is one; else the version that holds shown, the
 // dot shown so far; else the one with the newest MTime, then the highest dot.
+// Of equal ones it is that of which the time was set last.
 func Visible(versions []Version, shown Dot) int {
+	best := visible(versions, shown)
+	for i := range versions {
+		if v := &versions[i]; v.SameContent(&versions[best]) && v.MStamp.Compare(versions[best].MStamp) > 0 {
+			best = i
+		}
+	}
+	return best
+}
+
+func visible(versions []Version, shown Dot) int {
 	best := -1
 	for i := range versions {
 		v := &versions[i]

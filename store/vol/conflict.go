@@ -97,6 +97,9 @@ func (e *entry) siblings() []Sibling {
 	}
 	for i := range r.Versions {
 		ver := &r.Versions[i]
+		if i != shown && r.listed(i, shown) {
+			continue
+		}
 		s := Sibling{Dot: ver.Dots[0], Kind: ver.Kind, Size: ver.Size, MTime: ver.MTime, Shown: i == shown}
 		if in := e.node; in != nil && in.mark != "" && ver.Content == in.mark {
 			s.Size, s.MTime = in.file.c.Size(), in.mtime
@@ -104,6 +107,16 @@ func (e *entry) siblings() []Sibling {
 		out = append(out, s)
 	}
 	return out
+}
+
+// listed says whether version i is equal to the one shown, or to one before it.
+func (r *record) listed(i, shown int) bool {
+	for j := range r.Versions {
+		if (j < i || j == shown) && r.Versions[j].SameContent(&r.Versions[i]) {
+			return true
+		}
+	}
+	return false
 }
 
 // Dots returns a dot of each sibling: who resolves the conflict has seen these.

@@ -77,10 +77,11 @@ func (r *record) version() *merge.Version {
 	return &r.Versions[i]
 }
 
-// seen are the dots of the version that the name shows.
+// seen are the dots of the version that the name shows, and of those that are
+// equal.
 func (r *record) seen() []merge.Dot {
 	if v := r.version(); v != nil {
-		return v.Dots
+		return r.Equal(v.Dots)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package vol
 
 import (
 	"context"
+	"slices"
 	"syscall"
 
 	"bazil/merge"
@@ -143,8 +144,8 @@ func (v *Volume) move(from, target *entry, in, over *inode, which func(merge.Kin
 	v.put(target, rec)
 }
 
-// moveVersions gives rec the versions of src, as new ones, in the place of
-// those that hold a dot of seen.
+// moveVersions gives rec the versions of src, of equal ones one, as new ones, in
+// the place of those that hold a dot of seen.
 func (v *Volume) moveVersions(src, rec *record, in *inode, seen []merge.Dot, which func(merge.Kind) bool) {
 	shown := src.shown()
 	order := make([]int, 0, len(src.Versions))
@@ -152,7 +153,7 @@ func (v *Volume) moveVersions(src, rec *record, in *inode, seen []merge.Dot, whi
 		order = append(order, shown)
 	}
 	for i := range src.Versions {
-		if i != shown {
+		if !slices.ContainsFunc(order, func(o int) bool { return src.Versions[o].SameContent(&src.Versions[i]) }) {
 			order = append(order, i)
 		}
 	}

@@ -167,12 +167,8 @@ func (r *resolution) mayGo(ver *merge.Version) error {
 	return nil
 }
 
-// dotsOf are all dots of the versions that hold one of seen.
+// dotsOf are all dots of the versions that hold one of seen, or are equal to
+// such.
 func (r *resolution) dotsOf(seen []merge.Dot) (dots []merge.Dot) {
-	for i := range r.rec.Versions {
-		if ver := &r.rec.Versions[i]; holdsAny(ver, seen) {
-			dots = append(dots, ver.Dots...)
-		}
-	}
-	return dots
+	return r.rec.Equal(seen)
 }
