@@ -55,8 +55,8 @@ func (s Stamp) after(o Stamp) Stamp {
 
 // Version is one state of a name's content.
 type Version struct {
-	// Dots are the changes that wrote it, sorted: one, or several when
-	// replicas wrote the same content and one of them saw that.
+	// Dots are the changes that wrote it, sorted: one, or several in what was
+	// stored when versions of equal content were made one.
 	Dots []Dot
 	// Kind and Content are what it is; versions with equal Kind and Content
 	// never conflict. Content is opaque here and empty for a directory.
