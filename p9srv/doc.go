@@ -47,7 +47,7 @@
 //
 // Tflush cancels the request's context. So a request that waits is over for its
 // client after 0.3 to 0.9 ms at the median, also where all processors are busy
-// with what was written; then it is the system that may take up to 20 ms to let
+// with what was written; then it is the system that may take up to 30 ms to let
 // the server run (BenchmarkFlush in cmd/bazil). If the request ends within 3 ms,
 // its reply goes out if it succeeded, and is dropped if it was interrupted;
 // Rflush follows. If it does not end, Rflush goes out all the same, and

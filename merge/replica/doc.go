@@ -19,6 +19,9 @@
 // joined and then changed by another is asked for and joined anew before it
 // is finished.
 //
+// A pull of one path (Options.Under) joins the directories on the way and all
+// that is below it. Others are left, and so none on the way is finished.
+//
 // On contact with a peer that knows of changes which this replica has made
 // but has no record of, or that has this replica's ID, the volume takes a new
 // replica ID first: it was restored from a backup or cloned.
