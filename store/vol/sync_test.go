@@ -44,6 +44,7 @@ type syncWorld struct {
 	rs      []*syncReplica
 	written int
 	moves   bool
+	crowded bool // few names, with many versions that are moved together
 	resting bool
 	busy    bool
 	alive   map[string]bool // contents that must not be lost
@@ -61,6 +62,8 @@ func (w *syncWorld) reopen(r *syncReplica) {
 func (w *syncWorld) step() {
 	r := w.rs[w.rand.IntN(len(w.rs))]
 	switch k := w.rand.IntN(100); {
+	case k < 60 && w.crowded:
+		w.shuffle(r)
 	case k < 60:
 		w.operate(r)
 	case k < 65:
@@ -176,6 +179,21 @@ func (w *syncWorld) operate(r *syncReplica) {
 	}
 }
 
+// shuffle renames one of three names to another, or makes or writes it.
+func (w *syncWorld) shuffle(r *syncReplica) {
+	d, name := r.v.Root(), string(rune('a'+w.rand.IntN(3)))
+	switch n, _ := d.Lookup(ctx, name); {
+	case n == nil:
+		w.write(r, d, name, nil)
+	case n.Kind() != merge.KindFile:
+		w.remove(r, d, name, n)
+	case w.rand.IntN(4) == 0:
+		w.write(r, d, name, n)
+	default:
+		w.renameTo(r, d, name, nil, string(rune('a'+w.rand.IntN(3))))
+	}
+}
+
 func (w *syncWorld) content(r *syncReplica) string {
 	w.written++
 	c := fmt.Sprintf("<%d>", w.written)
@@ -282,6 +300,10 @@ func (w *syncWorld) bytesOf(r *syncReplica, c *Conflict) map[merge.Dot]string {
 
 func (w *syncWorld) rename(r *syncReplica, d *Node, name string) {
 	path, to := w.path()
+	w.renameTo(r, d, name, path, to)
+}
+
+func (w *syncWorld) renameTo(r *syncReplica, d *Node, name string, path []string, to string) {
 	if dst := w.dir(r, path); dst != nil {
 		over := ""
 		if n, err := dst.Lookup(ctx, to); err == nil && n.Kind() == merge.KindFile {
@@ -416,6 +438,7 @@ func (w *syncWorld) rest() {
 func runSync(tb testing.TB, chunks *store.Chunks, sealer *store.Sealer, seed uint64) {
 	w := &syncWorld{tb: tb, rand: rand.New(rand.NewPCG(seed, 7)), alive: map[string]bool{}, gone: map[string]bool{}}
 	w.moves = w.rand.IntN(2) == 0
+	w.crowded = w.moves && w.rand.IntN(2) == 0
 	id := NewID()
 	for range 2 + w.rand.IntN(2) {
 		r := &syncReplica{disk: newDiskOn(tb, chunks, sealer, id)}
