@@ -384,9 +384,6 @@ func (v *Volume) settleFiles(g *group) {
 		if in.mark == s.mark {
 			in.mark = ""
 			if f.c.Changed() && in.file == f { // more was written, or it is stuck
-				if len(in.seen) == 0 {
-					in.seen = in.at.rec.seen()
-				}
 				v.newVersion(in, in.at.rec.mtime())
 			}
 		}
