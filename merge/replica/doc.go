@@ -41,8 +41,8 @@
 // change among these 9 ms by a command, and 4 ms from one mount to the other
 // where it is followed; the large file's rename the same. What bounds the large
 // file is the processors: of their 4.9 s about 2.2 go to the Noise connection,
-// the others to reading and writing segments and to hashing each chunk on
-// both sides.
+// the others to reading and writing segments and, at the receiver, to hashing
+// each chunk.
 //
 // Nothing that a peer sends is believed to have the right form: names,
 // versions, contexts and the shape of the tree are checked before they touch
