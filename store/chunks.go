@@ -113,10 +113,11 @@ func (c *Chunks) Has(id ID) bool {
 // Length is how many sealed bytes a chunk has, 0 if it is not here.
 func (c *Chunks) Length(id ID) int {
 	var room [4]entry
-	for _, e := range c.candidates(room[:0], &id) {
-		return int(e.length)
+	copies := c.candidates(room[:0], &id)
+	if len(copies) == 0 {
+		return 0
 	}
-	return 0
+	return int(copies[0].length)
 }
 
 // present says whether a copy of the chunk is here that new references may

@@ -147,8 +147,8 @@
 //
 // # Layout
 //
-// A volume is a Bolt file, ID.db, and a log, ID.log. Numbers in keys are 8 bytes, big-endian; DIR is
-// the number of a place, INO that of an inode.
+// A volume is a Bolt file, ID.db, and a log, ID.log. Numbers in keys are 8
+// bytes, big-endian; DIR is the number of a place, INO that of an inode.
 //
 //	meta       format      4 bytes, big-endian: 3; a volume of version 2, which has no
 //	                       checksums, or 1, which has no index either, becomes one of

@@ -4,7 +4,7 @@
 // # What it owns
 //
 //	store        the data directory: keys, configuration, chunks
-//	volumes      one file of metadata each, <dir>/volumes/ID.db, and beside it ID.log (see package vol)
+//	volumes      metadata, <dir>/volumes/ID.db, and a log, ID.log, of each (package vol)
 //	listener     Noise connections of peers; each is served the tree its key may see
 //	links        connections to peers, made when something wants one
 //	feeds        what volumes follow: they wait for changes at peers and pull them

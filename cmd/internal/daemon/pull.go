@@ -54,9 +54,8 @@ func count(n int) string {
 }
 
 // fetchContent gets the volume's content that is to be here and is not, below
-// a path if one is given: from
-// the peer of l, if there is one, and from the volume's other storage. One does
-// it at a time: what it finds is what all want.
+// a path if one is given: from the peer of l, if there is one, and from the
+// volume's other storage. One does it at a time: what it finds is what all want.
 func (d *Daemon) fetchContent(ctx context.Context, v *openVolume, l *link, under string, progress func(replica.Result)) (sum replica.Result, err error) {
 	select {
 	case v.fetching <- struct{}{}:
