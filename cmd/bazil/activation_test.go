@@ -56,7 +56,7 @@ func TestSocketActivation(t *testing.T) {
 		_, err := root.Mkdir(t.Context(), name, 0o755, 0)
 		must(t, err)
 	}
-	if list := d.run(t, "export", "list"); !strings.Contains(list, "export=systemd dial=fd!3") {
+	if list := d.run(t, "export", "list", "--records"); !strings.Contains(list, "export=systemd dial=fd!3") {
 		t.Errorf("the list is %s", list)
 	}
 }

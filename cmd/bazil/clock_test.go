@@ -80,7 +80,7 @@ func TestInGuestClockGoesBack(t *testing.T) {
 // snapshotsOf is the names of a device's snapshots of the volume files.
 func snapshotsOf(t *testing.T, d *device) (names []string) {
 	t.Helper()
-	for line := range strings.Lines(d.run(t, "snapshot", "list", "files")) {
+	for line := range strings.Lines(d.run(t, "snapshot", "list", "--records", "files")) {
 		name, _, _ := strings.Cut(strings.TrimPrefix(line, "snapshot="), " ")
 		names = append(names, name)
 	}

@@ -28,7 +28,7 @@ type ExportRemoveCmd struct {
 func (c *ExportRemoveCmd) Run(g *Globals) error { return g.do("export", "remove", c.Name) }
 
 // ExportListCmd lists them.
-type ExportListCmd struct{}
+type ExportListCmd struct{ recordForm }
 
 // Run asks the server.
-func (c *ExportListCmd) Run(g *Globals) error { return g.do("export", "list") }
+func (c *ExportListCmd) Run(g *Globals) error { return c.list(g, "export", "list") }

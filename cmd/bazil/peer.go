@@ -47,10 +47,10 @@ type PeerRemoveCmd struct{ onePeer }
 func (c *PeerRemoveCmd) Run(g *Globals) error { return g.do("peer", "remove", c.Peer) }
 
 // PeerListCmd lists the peers.
-type PeerListCmd struct{}
+type PeerListCmd struct{ recordForm }
 
 // Run asks the server.
-func (c *PeerListCmd) Run(g *Globals) error { return g.do("peer", "list") }
+func (c *PeerListCmd) Run(g *Globals) error { return c.list(g, "peer", "list") }
 
 // PeerLocationCmd is the commands about where a peer listens.
 type PeerLocationCmd struct {

@@ -79,7 +79,7 @@ type SharingRemoveCmd struct {
 func (c *SharingRemoveCmd) Run(g *Globals) error { return g.do("sharing", "remove", c.Name) }
 
 // SharingListCmd lists the sharing keys.
-type SharingListCmd struct{}
+type SharingListCmd struct{ recordForm }
 
 // Run asks the server.
-func (c *SharingListCmd) Run(g *Globals) error { return g.do("sharing", "list") }
+func (c *SharingListCmd) Run(g *Globals) error { return c.list(g, "sharing", "list") }

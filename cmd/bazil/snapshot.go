@@ -1,11 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"bazil/ctlfs"
@@ -47,7 +44,7 @@ func (c *SnapshotCreateCmd) Run(g *Globals) error {
 
 // SnapshotListCmd lists snapshots.
 type SnapshotListCmd struct {
-	JSON   bool   `name:"json" help:"Print one JSON array."`
+	recordForm
 	Volume string `arg:"" optional:"" help:"The volume, if only one is meant."`
 }
 
@@ -57,41 +54,7 @@ func (c *SnapshotListCmd) Run(g *Globals) error {
 	if c.Volume != "" {
 		line = append(line, c.Volume)
 	}
-	if !c.JSON {
-		return g.do(line...)
-	}
-	return g.doJSON(line...)
-}
-
-// doJSON is do for a command that answers records.
-func (g *Globals) doJSON(tokens ...string) error {
-	answer, err := g.ask(ctlfs.Join(tokens))
-	if err != nil {
-		return err
-	}
-	all := []map[string]any{}
-	for line := range strings.Lines(answer) {
-		r, err := ctlfs.ParseRecord(line)
-		if err != nil {
-			return err
-		}
-		all = append(all, jsonRecord(r))
-	}
-	out := json.NewEncoder(os.Stdout)
-	out.SetIndent("", "\t")
-	return out.Encode(all)
-}
-
-// jsonRecord gives numbers as numbers, but for what names something.
-func jsonRecord(r ctlfs.Record) map[string]any {
-	m := make(map[string]any, len(r))
-	for i, f := range r {
-		m[f.Name] = f.Value
-		if n, err := strconv.ParseInt(f.Value, 10, 64); err == nil && i > 0 && f.Name != "volume" {
-			m[f.Name] = n
-		}
-	}
-	return m
+	return c.list(g, line...)
 }
 
 // SnapshotRemoveCmd forgets a snapshot.

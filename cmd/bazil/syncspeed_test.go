@@ -244,7 +244,7 @@ func speedSmall(t *testing.T, p *speedPair) {
 func (p *speedPair) wantFiles(t *testing.T, n int) {
 	t.Helper()
 	want := fmt.Sprintf(" files=%d ", n+1) // and "durable"
-	if got := p.black.run(t, "volume", "list"); !strings.Contains(got, want) {
+	if got := p.black.run(t, "volume", "list", "--records"); !strings.Contains(got, want) {
 		t.Errorf("black has other files: %s", got)
 	}
 }

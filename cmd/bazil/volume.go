@@ -108,10 +108,10 @@ func (c *VolumeRestoreCmd) Run(g *Globals) error {
 }
 
 // VolumeListCmd lists the volumes.
-type VolumeListCmd struct{}
+type VolumeListCmd struct{ recordForm }
 
 // Run asks the server.
-func (c *VolumeListCmd) Run(g *Globals) error { return g.do("volume", "list") }
+func (c *VolumeListCmd) Run(g *Globals) error { return c.list(g, "volume", "list") }
 
 // VolumeFollowCmd brings a peer's changes in as they come.
 type VolumeFollowCmd struct {

@@ -35,12 +35,12 @@ volume=n id=01 storage=local keep=lazy state=new
 `
 
 // What somebody else named or said must not reach the terminal as a command.
-func TestStatusForPeople(t *testing.T) {
+func TestRecordsForPeople(t *testing.T) {
 	t.Setenv("TZ", "UTC")
 	records, err := parseRecords(someRecords)
 	must(t, err)
 	var out strings.Builder
-	must(t, printStatus(&out, records))
+	must(t, printRecords(&out, records, hiddenInStatus))
 	const want = `DEVICE ab12
   dir      /a dir
   started  2026-01-02 03:04:05
