@@ -79,7 +79,7 @@
 // Put takes the place of what is equal to it, seen or not: nothing is lost
 // with that.
 //
-// They do not become one version that dies with any of its dots. That would
+// They do not become one version with two dots that dies with either. That would
 // keep a file that two imported from coming back when it is deleted by one who
 // has heard of one import only, but it can lose it. Let both have x, under
 // dots a and b. The one writes x again, as a', after something else, and then
@@ -176,31 +176,7 @@
 //
 // # Encodings
 //
-// Numbers are varints of encoding/binary, unsigned unless signed is said; a
-// replica ID is 8 bytes, the highest first. A Context (AppendContext):
-//
-//	number of dots | each: replica ID, N          sorted by replica
-//
-// A Dir (AppendDir): the contexts Ctx, Max, Gone, Whole. An Entry
-// (AppendEntry), in which dots name their replica by its place in a table:
-//
-//	byte 1        version of the encoding, 1
-//	table         number, then that many replica IDs, sorted
-//	Ctx           number, then dots: place in the table, N
-//	versions      number, then each:
-//	                number of dots, dots
-//	                byte kind
-//	                length, Content
-//	                Size
-//	                MTime, signed
-//	                MStamp: its Time minus MTime, signed; dot
-//	attributes    number, then each:
-//	                number of dots, dots
-//	                Stamp: Time, signed; dot
-//	                Mode, UID, GID
-//	                number of extended attributes, then each, sorted by name:
-//	                  length, name; length, value
-//
-// Decoders check all that Validate checks, and never allocate more than a
-// small multiple of what they read.
+// There are none here. What of Entry and Dir is stored is drawn in store/vol,
+// in its records and directory records; what goes from peer to peer, in
+// noiseconn/peer. Both check what they read by Validate and Valid.
 package merge

@@ -6,8 +6,8 @@ import (
 
 // Entry is one name in a directory.
 type Entry struct {
-	// Versions are the siblings in the order of their lowest dots; none: the
-	// name is absent.
+	// Versions are the siblings in the order of their dots; none: the name is
+	// absent.
 	Versions []Version
 	// Ctx is what is known of this name beyond the directory's View.Names.
 	Ctx Context
@@ -44,7 +44,7 @@ func (e Entry) Conflict() bool {
 // settings, so that neither has anything to tell the other but its Ctx.
 func (e Entry) SameVersions(o Entry) bool {
 	return slices.EqualFunc(e.Versions, o.Versions, func(a, b Version) bool {
-		return a.MStamp == b.MStamp && slices.Equal(a.Dots, b.Dots)
+		return a.MStamp == b.MStamp && a.Dot == b.Dot
 	}) && slices.EqualFunc(e.Attrs, o.Attrs, func(a, b Attr) bool {
 		return a.Stamp == b.Stamp && slices.Equal(a.Dots, b.Dots)
 	})
@@ -55,23 +55,21 @@ func (e Entry) SameVersions(o Entry) bool {
 func (e Entry) Seen() []Dot {
 	var out []Dot
 	for i := range e.Versions {
-		out = append(out, e.Versions[i].Dots...)
+		out = append(out, e.Versions[i].Dot)
 	}
 	return out
 }
 
-// Put returns e with v written by one local change, v.Dots[0]: versions that
-// hold a dot of seen are superseded, as are those of equal content; the setting
-// that counts goes on under the new dot.
+// Put returns e with v written by a local change, v.Dot: the versions of the
+// dots of seen are superseded, as are those of equal content; the setting that
+// counts goes on under the new dot.
 func (e Entry) Put(v Version, seen []Dot) Entry {
-	d := v.Dots[0]
-	v.Dots = []Dot{d}
-	out := e.supersede(append(e.equals(&v), append([]Dot{d}, seen...)...))
+	out := e.supersede(append(e.equals(&v), append([]Dot{v.Dot}, seen...)...))
 	out.Attrs = nil
 	if len(e.Attrs) > 0 {
 		out = out.killAttrs(e.Attrs)
 		a := e.Attrs[0]
-		a.Dots = []Dot{d}
+		a.Dots = []Dot{v.Dot}
 		out.Attrs = []Attr{a}
 	}
 	out.Versions = append(slices.Clip(out.Versions), v)
@@ -83,25 +81,25 @@ func (e Entry) Put(v Version, seen []Dot) Entry {
 func (e Entry) equals(v *Version) (dots []Dot) {
 	for i := range e.Versions {
 		if o := &e.Versions[i]; o.SameContent(v) {
-			dots = append(dots, o.Dots...)
+			dots = append(dots, o.Dot)
 		}
 	}
 	return dots
 }
 
 // Equal returns the dots of all versions that a user who sees one of those
-// that hold a dot of seen sees too, as they are of the same content.
+// of the dots of seen sees too, as they are of the same content.
 func (e Entry) Equal(seen []Dot) (dots []Dot) {
 	for i := range e.Versions {
 		v := &e.Versions[i]
-		if slices.ContainsFunc(e.Versions, func(o Version) bool { return o.holdsAny(seen) && o.SameContent(v) }) {
-			dots = append(dots, v.Dots...)
+		if slices.ContainsFunc(e.Versions, func(o Version) bool { return slices.Contains(seen, o.Dot) && o.SameContent(v) }) {
+			dots = append(dots, v.Dot)
 		}
 	}
 	return dots
 }
 
-// Delete returns e without the versions that hold a dot of seen. The caller
+// Delete returns e without the versions of the dots of seen. The caller
 // spends a dot on it; the dots removed go to Ctx.
 func (e Entry) Delete(seen []Dot) Entry {
 	out := e.supersede(seen)
@@ -123,13 +121,13 @@ func (e Entry) SetAttr(a Attr) Entry {
 	return out
 }
 
-// Touch returns e with another modification time of the version that holds
-// dot, written by stamp.Dot.
+// Touch returns e with another modification time of the version that dot
+// wrote, written by stamp.Dot.
 func (e Entry) Touch(dot Dot, mtime int64, stamp Stamp) Entry {
 	out := e
 	out.Versions = slices.Clone(e.Versions)
 	for i := range out.Versions {
-		if v := &out.Versions[i]; v.Holds(dot) {
+		if v := &out.Versions[i]; v.Dot == dot {
 			v.MTime, v.MStamp = mtime, stamp.after(v.MStamp)
 		}
 	}
@@ -145,13 +143,13 @@ func (e Entry) Settle() (Entry, bool) {
 	return e, false
 }
 
-// supersede removes the versions that hold a dot of seen.
+// supersede removes the versions of the dots of seen.
 func (e Entry) supersede(seen []Dot) Entry {
 	out := e
 	out.Versions = nil
 	for _, v := range e.Versions {
-		if v.holdsAny(seen) {
-			out.Ctx = out.Ctx.WithAll(v.Dots)
+		if slices.Contains(seen, v.Dot) {
+			out.Ctx = out.Ctx.With(v.Dot)
 		} else {
 			out.Versions = append(out.Versions, v)
 		}
@@ -168,30 +166,6 @@ func (e Entry) killAttrs(attrs []Attr) Entry {
 	return e
 }
 
-// unite makes one version of two: all dots, the later time. Where the
-// contents differ, which only a broken or lying replica can bring about, the
-// higher one stays on all sides.
-func unite(a, b Version) Version {
-	if contentCompare(&a, &b) < 0 {
-		a.Kind, a.Content, a.Size = b.Kind, b.Content, b.Size
-	}
-	if a.MStamp.Compare(b.MStamp) < 0 {
-		a.MTime, a.MStamp = b.MTime, b.MStamp
-	}
-	a.Dots = uniteDots(a.Dots, b.Dots)
-	return a
-}
-
-// uniteDots returns the sorted union of sorted sets.
-func uniteDots(a, b []Dot) []Dot {
-	if slices.Equal(a, b) {
-		return a
-	}
-	out := slices.Concat(a, b)
-	slices.SortFunc(out, Dot.Compare)
-	return slices.Compact(out)
-}
-
 func sortVersions(vs []Version) {
-	slices.SortFunc(vs, func(a, b Version) int { return a.Dots[0].Compare(b.Dots[0]) })
+	slices.SortFunc(vs, func(a, b Version) int { return a.Dot.Compare(b.Dot) })
 }

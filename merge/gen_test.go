@@ -24,7 +24,7 @@ func (h *holder) next() Dot {
 func (h *holder) write(content string, seen []Dot) Dot {
 	d := h.next()
 	fresh := len(h.Attrs) == 0
-	h.Entry = h.Put(Version{Dots: []Dot{d}, Kind: KindFile, Content: content, MStamp: Stamp{int64(h.n), d}}, seen)
+	h.Entry = h.Put(Version{Dot: d, Kind: KindFile, Content: content, MStamp: Stamp{int64(h.n), d}}, seen)
 	if fresh {
 		h.Entry = h.SetAttr(Attr{Stamp: Stamp{int64(h.n), d}, Mode: 0o644})
 	}
@@ -33,7 +33,7 @@ func (h *holder) write(content string, seen []Dot) Dot {
 
 func (h *holder) mkdir() Dot {
 	d := h.next()
-	h.Entry = h.Put(Version{Dots: []Dot{d}, Kind: KindDir, MStamp: Stamp{1, d}}, nil).SetAttr(Attr{Stamp: Stamp{1, d}, Mode: 0o755})
+	h.Entry = h.Put(Version{Dot: d, Kind: KindDir, MStamp: Stamp{1, d}}, nil).SetAttr(Attr{Stamp: Stamp{1, d}, Mode: 0o755})
 	return d
 }
 
@@ -43,7 +43,7 @@ func (h *holder) chmod(mode uint32, clock int64) {
 	h.Entry = h.SetAttr(Attr{Stamp: Stamp{clock, h.next()}, Mode: mode})
 }
 
-// pull joins what o has and makes equal content one.
+// pull joins what o has and settles.
 func (h *holder) pull(o *holder) {
 	h.join(o)
 	if e, more := h.Settle(); more {
@@ -91,7 +91,7 @@ func genHolders(t *rapid.T) []*holder {
 			h.chmod(uint32(rapid.IntRange(0, 7).Draw(t, "mode")), int64(rapid.IntRange(0, 9).Draw(t, "clock")))
 		case 5:
 			if len(h.Versions) > 0 {
-				d := h.Versions[0].Dots[0]
+				d := h.Versions[0].Dot
 				h.Entry = h.Touch(d, 5, Stamp{3, h.next()})
 			}
 		case 6:
@@ -102,4 +102,45 @@ func genHolders(t *rapid.T) []*holder {
 		h.known, h.Ctx = h.known.Join(h.Ctx), nil
 	}
 	return hs
+}
+
+func genDot(t *rapid.T) Dot {
+	return Dot{ReplicaID(rapid.Uint64Range(1, 6).Draw(t, "replica")), rapid.Uint64Range(1, 1<<40).Draw(t, "n")}
+}
+
+func genDots(t *rapid.T) []Dot {
+	dots := rapid.SliceOfNDistinct(rapid.Custom(genDot), 1, 4, rapid.ID[Dot]).Draw(t, "dots")
+	slices.SortFunc(dots, Dot.Compare)
+	return dots
+}
+
+func genContext(t *rapid.T) Context {
+	var c Context
+	return c.WithAll(rapid.SliceOfN(rapid.Custom(genDot), 0, 6).Draw(t, "context"))
+}
+
+func genStamp(t *rapid.T) Stamp { return Stamp{rapid.Int64().Draw(t, "time"), genDot(t)} }
+
+func genEntry(t *rapid.T) Entry {
+	e := Entry{Ctx: genContext(t)}
+	for range rapid.IntRange(0, 3).Draw(t, "versions") {
+		v := Version{Dot: genDot(t), Kind: Kind(rapid.IntRange(1, 6).Draw(t, "kind")), MTime: rapid.Int64().Draw(t, "mtime"), MStamp: genStamp(t)}
+		if v.Kind != KindDir {
+			v.Content, v.Size = rapid.String().Draw(t, "content"), rapid.Int64Min(0).Draw(t, "size")
+		}
+		if indexOf(e.Versions, v.Dot) < 0 {
+			e.Versions = append(e.Versions, v)
+		}
+	}
+	sortVersions(e.Versions)
+	for range rapid.IntRange(0, 2).Draw(t, "attrs") {
+		e.Attrs = append(e.Attrs, Attr{
+			Stamp: genStamp(t), Dots: genDots(t), Mode: rapid.Uint32Max(0o7777).Draw(t, "mode"),
+			UID: rapid.Uint32().Draw(t, "uid"), GID: rapid.Uint32().Draw(t, "gid"),
+			Xattrs: rapid.MapOfN(rapid.StringN(1, 8, 64), rapid.SliceOfN(rapid.Byte(), 1, 9), 0, 3).Draw(t, "xattrs"),
+		})
+	}
+	slices.SortFunc(e.Attrs, func(a, b Attr) int { return b.Stamp.Compare(a.Stamp) })
+	e.Attrs = slices.CompactFunc(e.Attrs, func(a, b Attr) bool { return a.Stamp == b.Stamp })
+	return e
 }

@@ -20,51 +20,52 @@ func joinVersions(a []Version, aCtx Context, b []Version, bCtx Context) []Versio
 	case len(a) == 0:
 		return unknown(b, aCtx)
 	}
-	groups := groupVersions(slices.Concat(a, b))
-	out := groups[:0]
-	for _, v := range groups {
-		if !dead(&v, a, aCtx) && !dead(&v, b, bCtx) {
+	out := make([]Version, 0, len(a)+len(b))
+	for _, v := range a {
+		if i := indexOf(b, v.Dot); i >= 0 {
+			out = append(out, later(v, b[i]))
+		} else if !bCtx.Has(v.Dot) {
 			out = append(out, v)
 		}
 	}
-	sortVersions(out)
+	for _, v := range b {
+		if indexOf(a, v.Dot) < 0 && !aCtx.Has(v.Dot) {
+			out = append(out, v)
+		}
+	}
 	if len(out) == 0 {
 		return nil
 	}
+	sortVersions(out)
 	return out
 }
 
-// unknown returns the versions of which ctx has no dot: what the join with a
+// indexOf is where in vs the version is that d wrote, -1 if it is not there.
+func indexOf(vs []Version, d Dot) int {
+	return slices.IndexFunc(vs, func(v Version) bool { return v.Dot == d })
+}
+
+// later joins what two sides have of one version: the later time counts. Where
+// the contents differ, which only a broken or lying replica can bring about,
+// the higher one stays on all sides.
+func later(a, b Version) Version {
+	if contentCompare(&a, &b) < 0 {
+		a.Kind, a.Content, a.Size = b.Kind, b.Content, b.Size
+	}
+	if a.MStamp.Compare(b.MStamp) < 0 {
+		a.MTime, a.MStamp = b.MTime, b.MStamp
+	}
+	return a
+}
+
+// unknown returns the versions that ctx does not know: what the join with a
 // name absent under ctx leaves. It is vs itself where that is all.
 func unknown(vs []Version, ctx Context) []Version {
-	known := func(v Version) bool { return slices.ContainsFunc(v.Dots, ctx.Has) }
+	known := func(v Version) bool { return ctx.Has(v.Dot) }
 	if !slices.ContainsFunc(vs, known) {
 		return vs
 	}
 	return slices.DeleteFunc(slices.Clone(vs), known)
-}
-
-// dead says whether the side that holds versions under ctx knows a dot of v
-// and has it no longer.
-func dead(v *Version, versions []Version, ctx Context) bool {
-	return slices.ContainsFunc(v.Dots, func(d Dot) bool {
-		return ctx.Has(d) && !slices.ContainsFunc(versions, func(o Version) bool { return o.Holds(d) })
-	})
-}
-
-// groupVersions makes one of all versions that are connected by dots.
-func groupVersions(all []Version) []Version {
-	var out []Version
-	for _, v := range all {
-		for i := len(out) - 1; i >= 0; i-- {
-			if v.holdsAny(out[i].Dots) {
-				v = unite(v, out[i])
-				out = slices.Delete(out, i, i+1)
-			}
-		}
-		out = append(out, v)
-	}
-	return out
 }
 
 // joinAttrs keeps the dots that neither side knows to be gone, and of each
@@ -104,4 +105,14 @@ func knowsAttrs(attrs []Attr, ctx Context) bool {
 // longer.
 func gone(d Dot, attrs []Attr, ctx Context) bool {
 	return ctx.Has(d) && !slices.ContainsFunc(attrs, func(o Attr) bool { return slices.Contains(o.Dots, d) })
+}
+
+// uniteDots returns the sorted union of sorted sets.
+func uniteDots(a, b []Dot) []Dot {
+	if slices.Equal(a, b) {
+		return a
+	}
+	out := slices.Concat(a, b)
+	slices.SortFunc(out, Dot.Compare)
+	return slices.Compact(out)
 }

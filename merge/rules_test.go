@@ -150,8 +150,8 @@ func TestEqualEditsAreNoConflict(t *testing.T) {
 		t.Fatalf("%+v", a.Versions)
 	}
 	for _, v := range a.Versions {
-		if got := a.Equal(v.Dots); len(got) != 2 {
-			t.Fatalf("who sees %v sees %v", v.Dots, got)
+		if got := a.Equal([]Dot{v.Dot}); len(got) != 2 {
+			t.Fatalf("who sees %v sees %v", v.Dot, got)
 		}
 	}
 	b.remove()
@@ -258,7 +258,7 @@ func TestAttributesOfAnEarlierFileDoNotReturn(t *testing.T) {
 
 func TestTouchIsNoVersion(t *testing.T) {
 	a, b := pair("x")
-	a.Entry = a.Touch(a.Versions[0].Dots[0], 77, Stamp{9, a.next()})
+	a.Entry = a.Touch(a.Versions[0].Dot, 77, Stamp{9, a.next()})
 	b.chmod(0o600, 3)
 	meet(t, a, b)
 	if a.want(t, "file x"); a.Versions[0].MTime != 77 {
@@ -290,7 +290,7 @@ func TestDirectoryShowsBeforeFile(t *testing.T) {
 
 func TestVisible(t *testing.T) {
 	version := func(r ReplicaID, mtime int64) Version {
-		return Version{Dots: []Dot{{r, 1}}, Kind: KindFile, MTime: mtime}
+		return Version{Dot: Dot{r, 1}, Kind: KindFile, MTime: mtime}
 	}
 	vs := []Version{version(1, 5), version(2, 9), version(3, 9), version(4, 1)}
 	for shown, want := range map[Dot]int{{4, 1}: 3, {1, 1}: 0, {9, 9}: 2} {
@@ -339,7 +339,7 @@ func TestEntryOfAConflictIsBounded(t *testing.T) {
 	var e Entry
 	for i := range MaxVersions + 1 {
 		d := Dot{ReplicaID(i + 1), 1}
-		e.Versions = append(e.Versions, Version{Dots: []Dot{d}, Kind: KindFifo, MStamp: Stamp{1, d}})
+		e.Versions = append(e.Versions, Version{Dot: d, Kind: KindFifo, MStamp: Stamp{1, d}})
 	}
 	if e.Validate() == nil {
 		t.Fatal("too many versions are valid")

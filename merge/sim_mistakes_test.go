@@ -11,7 +11,6 @@ const (
 	noSettle                   // settings outlive the name that they are of
 	settleFree                 // they are removed without a change
 	dropAliases                // of equal versions one stays, the other's dots are forgotten
-	joinUnites                 // versions of equal content become one, which dies with any of its dots
 	attrRegister               // attributes are one register that dies with the name
 	forgetGone                 // a new directory does not take over what is known of an earlier one
 	untainted                  // a directory is finished though another pull has changed it
@@ -40,7 +39,6 @@ var mistakeNames = [mistakes]string{
 	noSettle:           "settings outlive the name that they are of",
 	settleFree:         "settings of an absent name are removed without a change",
 	dropAliases:        "of equal versions one stays, the other's dots are forgotten",
-	joinUnites:         "versions of equal content become one, which dies with any of its dots",
 	attrRegister:       "attributes are one register that dies with the name",
 	forgetGone:         "a new directory does not take over what is known of an earlier one",
 	untainted:          "a directory is finished though another pull has changed it",

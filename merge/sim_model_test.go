@@ -58,7 +58,7 @@ func outcomeVersions(es []*event) []Version {
 	var gs []*group
 	find := func(d Dot) *group {
 		for _, g := range gs {
-			if slices.Contains(g.Dots, d) {
+			if g.Dot == d {
 				return g
 			}
 		}
@@ -80,7 +80,6 @@ func outcomeVersions(es []*event) []Version {
 	var out []Version
 	for _, g := range gs {
 		if !g.over {
-			slices.SortFunc(g.Dots, Dot.Compare)
 			out = append(out, g.Version)
 		}
 	}
@@ -165,7 +164,7 @@ func (m *model) checkStamps(key string, known Context, got Entry) error {
 			after[e.attr.Stamp] = e.after
 		}
 		for _, v := range got.Versions {
-			if known.Has(e.dot) && v.Holds(e.touched) && v.MStamp == e.after {
+			if known.Has(e.dot) && v.Dot == e.touched && v.MStamp == e.after {
 				return fmt.Errorf("%v has a time that was replaced by %v", v, e.mstamp)
 			}
 		}

@@ -68,7 +68,7 @@ func (w *world) write(r *replica, at path) {
 	}
 	seen := r.entry(at).Seen()
 	if len(seen) > 1 && w.rand.IntN(2) == 0 {
-		seen = r.entry(at).Versions[0].Dots
+		seen = []Dot{r.entry(at).Versions[0].Dot}
 	}
 	w.put(r, at, KindFile, contents[w.rand.IntN(len(contents))], seen)
 }
@@ -90,17 +90,17 @@ func (w *world) remove(r *replica, at path) {
 // put writes a version by a change of its own.
 func (w *world) put(r *replica, at path, kind Kind, content string, seen []Dot) {
 	r.n++
-	w.putAs(r, at, Version{Dots: []Dot{r.own()}, Kind: kind, Content: content, MTime: w.clock(r.id)}, seen)
+	w.putAs(r, at, Version{Dot: r.own(), Kind: kind, Content: content, MTime: w.clock(r.id)}, seen)
 }
 
 // putAs writes a version as a part of the change r.own().
 func (w *world) putAs(r *replica, at path, v Version, seen []Dot) {
-	d, old := v.Dots[0], r.entry(at)
+	d, old := v.Dot, r.entry(at)
 	v.MStamp = Stamp{w.clock(r.id), d}
-	ev := &event{dot: d, version: &Version{Dots: []Dot{d}, Kind: v.Kind, Content: v.Content, MTime: v.MTime, MStamp: v.MStamp}}
+	ev := &event{dot: d, version: &Version{Dot: d, Kind: v.Kind, Content: v.Content, MTime: v.MTime, MStamp: v.MStamp}}
 	for _, o := range old.Versions {
-		if o.holdsAny(seen) || o.SameContent(&v) {
-			ev.over = append(ev.over, o.Dots...)
+		if slices.Contains(seen, o.Dot) || o.SameContent(&v) {
+			ev.over = append(ev.over, o.Dot)
 		}
 	}
 	ev.unset = allAttrDots(old)
@@ -169,10 +169,10 @@ func (w *world) touch(r *replica, at path) {
 		return
 	}
 	r.n++
-	d := old.Versions[w.rand.IntN(len(old.Versions))].Dots[0]
+	d := old.Versions[w.rand.IntN(len(old.Versions))].Dot
 	mtime := int64(w.rand.IntN(1000))
 	e := old.Touch(d, mtime, Stamp{w.clock(r.id), r.own()})
-	v := &e.Versions[slices.IndexFunc(e.Versions, func(v Version) bool { return v.Holds(d) })]
+	v := &e.Versions[indexOf(e.Versions, d)]
 	if w.wrong == clockOnly {
 		v.MStamp = Stamp{w.clock(r.id), r.own()}
 	}
@@ -181,7 +181,7 @@ func (w *world) touch(r *replica, at path) {
 }
 
 func (e Entry) version(d Dot) Version {
-	return e.Versions[slices.IndexFunc(e.Versions, func(v Version) bool { return v.Holds(d) })]
+	return e.Versions[indexOf(e.Versions, d)]
 }
 
 // resolve ends a conflict in favour of one of the siblings.
@@ -241,7 +241,7 @@ func (w *world) moveName(r *replica, from, to path, over []Dot) {
 	e := r.entry(from)
 	for _, v := range e.Versions {
 		r.n++
-		w.putAs(r, to, Version{Dots: []Dot{r.own()}, Kind: v.Kind, Content: v.Content, MTime: v.MTime}, over)
+		w.putAs(r, to, Version{Dot: r.own(), Kind: v.Kind, Content: v.Content, MTime: v.MTime}, over)
 		over = nil
 	}
 	w.deleteAs(r, from, e.Seen())

@@ -6,8 +6,6 @@ import "slices"
 func (w *world) join(m Meeting, mine, theirs Entry) (e Entry, changed, store bool) {
 	e, changed, store = m.Join(mine, theirs)
 	switch {
-	case w.wrong == joinUnites:
-		e.Versions = uniteEqual(e.Versions)
 	case w.wrong == dropAliases:
 		e = dropEqual(e)
 	case w.wrong == attrRegister:
@@ -21,22 +19,7 @@ func (w *world) join(m Meeting, mine, theirs Entry) (e Entry, changed, store boo
 	return e, changed || differs, store || differs
 }
 
-// uniteEqual makes one of versions of equal content, which then dies with any
-// of its dots.
-func uniteEqual(vs []Version) []Version {
-	out := slices.Clone(vs)
-	for i := 0; i < len(out); i++ {
-		for j := len(out) - 1; j > i; j-- {
-			if out[i].SameContent(&out[j]) {
-				out[i] = unite(out[i], out[j])
-				out = slices.Delete(out, j, j+1)
-			}
-		}
-	}
-	return out
-}
-
-// dropEqual keeps of equal versions one, under its own dots.
+// dropEqual keeps of equal versions one.
 func dropEqual(e Entry) Entry {
 	var out []Version
 	for _, v := range e.Versions {

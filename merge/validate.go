@@ -8,7 +8,7 @@ import (
 // Bounds of an Entry that comes from a disk or a peer.
 const (
 	MaxVersions = 1024     // siblings of one name
-	MaxDots     = 4096     // of one version or setting
+	MaxDots     = 4096     // of one setting
 	MaxContent  = 64 << 10 // bytes of Version.Content
 	MaxAttrs    = 1024     // settings alive at once
 	MaxXattrs   = 1024     // extended attributes of one setting
@@ -36,13 +36,8 @@ func (e Entry) validateVersions() error {
 		if err := v.validate(); err != nil {
 			return err
 		}
-		if i > 0 && e.Versions[i-1].Dots[0].Compare(v.Dots[0]) >= 0 {
+		if i > 0 && e.Versions[i-1].Dot.Compare(v.Dot) >= 0 {
 			return errors.New("merge: versions out of order")
-		}
-		for j := range i {
-			if v.holdsAny(e.Versions[j].Dots) {
-				return errors.New("merge: two versions share a dot")
-			}
 		}
 	}
 	return nil
@@ -59,10 +54,10 @@ func (v *Version) validate() error {
 	case v.Size < 0:
 		return fmt.Errorf("merge: version with size %d", v.Size)
 	}
-	if err := v.MStamp.validate(); err != nil {
-		return err
+	if v.Dot.Replica == 0 || v.Dot.N == 0 {
+		return errors.New("merge: version without a dot")
 	}
-	return validDots(v.Dots)
+	return v.MStamp.validate()
 }
 
 func (s Stamp) validate() error {

@@ -3,7 +3,6 @@ package merge
 import (
 	"cmp"
 	"fmt"
-	"slices"
 )
 
 // Kind says what a version is.
@@ -55,9 +54,7 @@ func (s Stamp) after(o Stamp) Stamp {
 
 // Version is one state of a name's content.
 type Version struct {
-	// Dots are the changes that wrote it, sorted: one, or several in what was
-	// stored when versions of equal content were made one.
-	Dots []Dot
+	Dot Dot // the change that wrote it
 	// Kind and Content are what it is; versions with equal Kind and Content
 	// never conflict. Content is opaque here and empty for a directory.
 	Kind    Kind
@@ -74,17 +71,7 @@ func (v *Version) SameContent(o *Version) bool {
 	return v.Kind == o.Kind && v.Content == o.Content
 }
 
-// Holds says whether d wrote v.
-func (v *Version) Holds(d Dot) bool {
-	return slices.Contains(v.Dots, d)
-}
-
-// holdsAny says whether one of dots wrote v.
-func (v *Version) holdsAny(dots []Dot) bool {
-	return slices.ContainsFunc(dots, v.Holds)
-}
-
-// contentLess orders versions by what they hold.
+// contentCompare orders versions by what they hold.
 func contentCompare(a, b *Version) int {
 	if c := cmp.Compare(a.Kind, b.Kind); c != 0 {
 		return c
@@ -115,9 +102,9 @@ func visible(versions []Version, shown Dot) int {
 			return i
 		case best < 0:
 			best = i
-		case v.Holds(shown):
+		case v.Dot == shown:
 			best = i
-		case versions[best].Holds(shown):
+		case versions[best].Dot == shown:
 		case newer(v, &versions[best]):
 			best = i
 		}
@@ -129,5 +116,5 @@ func newer(a, b *Version) bool {
 	if a.MTime != b.MTime {
 		return a.MTime > b.MTime
 	}
-	return a.Dots[len(a.Dots)-1].Compare(b.Dots[len(b.Dots)-1]) > 0
+	return a.Dot.Compare(b.Dot) > 0
 }

@@ -82,7 +82,7 @@ func entryKnowsMore(e merge.Entry, self merge.Dot) bool {
 		return true
 	}
 	for i := range e.Versions {
-		if dotsKnowMore(e.Versions[i].Dots, self) {
+		if dotsKnowMore([]merge.Dot{e.Versions[i].Dot}, self) {
 			return true
 		}
 	}

@@ -22,7 +22,7 @@ func TestLyingPeer(t *testing.T) {
 	dot := merge.Dot{Replica: 99, N: 1}
 	file := func(name string) vol.NamedEntry {
 		return vol.NamedEntry{Name: name, Entry: merge.Entry{
-			Versions: []merge.Version{{Dots: []merge.Dot{dot}, Kind: merge.KindFile, MStamp: merge.Stamp{Time: 1, Dot: dot}}},
+			Versions: []merge.Version{{Dot: dot, Kind: merge.KindFile, MStamp: merge.Stamp{Time: 1, Dot: dot}}},
 			Attrs:    []merge.Attr{{Dots: []merge.Dot{dot}, Mode: 0o644, Stamp: merge.Stamp{Time: 1, Dot: dot}}},
 		}}
 	}
@@ -50,8 +50,7 @@ func TestLyingPeer(t *testing.T) {
 		"long name":         names(strings.Repeat("n", 256)),
 		"twice":             names("a", "a"),
 		"out of order":      names("b", "a"),
-		"no dots":           entry(func(e *merge.Entry) { e.Versions[0].Dots = nil }),
-		"zero dot":          entry(func(e *merge.Entry) { e.Versions[0].Dots = []merge.Dot{{}} }),
+		"zero dot":          entry(func(e *merge.Entry) { e.Versions[0].Dot = merge.Dot{} }),
 		"kind":              entry(func(e *merge.Entry) { e.Versions[0].Kind = 77 }),
 		"size":              entry(func(e *merge.Entry) { e.Versions[0].Size = -1 }),
 		"mode":              entry(func(e *merge.Entry) { e.Attrs[0].Mode = 0o100644 }),
@@ -181,7 +180,7 @@ func TestHugeListing(t *testing.T) {
 		d.View.Max = d.View.Max.With(dot)
 		for i := range 20000 {
 			d.Entries = append(d.Entries, vol.NamedEntry{Name: fmt.Sprintf("%06d", i), Entry: merge.Entry{
-				Versions: []merge.Version{{Dots: []merge.Dot{dot}, Kind: merge.KindFifo, MStamp: merge.Stamp{Time: 1, Dot: dot}}},
+				Versions: []merge.Version{{Dot: dot, Kind: merge.KindFifo, MStamp: merge.Stamp{Time: 1, Dot: dot}}},
 			}})
 		}
 	}

@@ -118,9 +118,10 @@ func (l *lookup) entry(w *wireEntry) (e merge.Entry, err error) {
 
 func (l *lookup) version(w *wireVersion) (v merge.Version, err error) {
 	v = merge.Version{Kind: merge.Kind(w.Kind), Content: string(w.Content), Size: w.Size, MTime: w.MTime}
-	if v.Dots, err = l.dots(w.Dots); err != nil {
+	if v.Dot.Replica, err = l.replica(w.Dot.Replica); err != nil {
 		return v, err
 	}
+	v.Dot.N = w.Dot.N
 	v.MStamp, err = l.stamp(w.MStamp)
 	return v, err
 }

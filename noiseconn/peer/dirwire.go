@@ -75,7 +75,7 @@ type wireEntry struct {
 
 type wireVersion struct {
 	_       struct{} `cbor:",toarray"`
-	Dots    wireDots
+	Dot     wireDot
 	Kind    uint8
 	Content cbor.ByteString
 	Size    int64
@@ -106,7 +106,14 @@ type wireStamp struct {
 	N       uint64
 }
 
-// wireDots are pairs of a place in Replicas and a number.
+// wireDot is a place in Replicas and a number.
+type wireDot struct {
+	_       struct{} `cbor:",toarray"`
+	Replica uint64
+	N       uint64
+}
+
+// wireDots are as many such pairs.
 type wireDots []uint64
 
 // wireView is three places in Contexts.
@@ -177,7 +184,7 @@ func (t *tables) putEntry(e merge.Entry) wireEntry {
 	out := wireEntry{Ctx: t.putContext(e.Ctx)}
 	for _, v := range e.Versions {
 		out.Versions = append(out.Versions, wireVersion{
-			Dots: t.putDots(v.Dots), Kind: uint8(v.Kind), Content: cbor.ByteString(v.Content),
+			Dot: wireDot{Replica: t.putReplica(v.Dot.Replica), N: v.Dot.N}, Kind: uint8(v.Kind), Content: cbor.ByteString(v.Content),
 			Size: v.Size, MTime: v.MTime, MStamp: t.putStamp(v.MStamp),
 		})
 	}
@@ -242,7 +249,7 @@ func appendNames(dst []byte, names []vol.NamedEntry) ([]byte, int, error) {
 func roughSize(n *vol.NamedEntry) int {
 	size := 32 + len(n.Name) + 18*(len(n.Ctx)+len(n.Last)+len(n.SubView.Ctx)+len(n.SubView.Max)+len(n.SubView.Gone))
 	for i := range n.Versions {
-		size += 64 + len(n.Versions[i].Content) + 18*len(n.Versions[i].Dots)
+		size += 82 + len(n.Versions[i].Content)
 	}
 	for i := range n.Attrs {
 		size += 64 + 18*len(n.Attrs[i].Dots)

@@ -57,7 +57,7 @@ func genEntry(t *rapid.T) merge.Entry {
 	e := merge.Entry{Ctx: genContext(t)}
 	for range rapid.IntRange(0, 3).Draw(t, "versions") {
 		v := merge.Version{
-			Dots: genDots(t, 1, 3), Kind: merge.Kind(rapid.IntRange(1, 6).Draw(t, "kind")),
+			Dot: genDots(t, 1, 1)[0], Kind: merge.Kind(rapid.IntRange(1, 6).Draw(t, "kind")),
 			Size: rapid.Int64Min(0).Draw(t, "size"), MTime: rapid.Int64().Draw(t, "mtime"), MStamp: genStamp(t),
 		}
 		if v.Kind == merge.KindDir {
@@ -65,11 +65,11 @@ func genEntry(t *rapid.T) merge.Entry {
 		} else {
 			v.Content = string(rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(t, "content"))
 		}
-		if !slices.ContainsFunc(e.Versions, func(o merge.Version) bool { return slices.ContainsFunc(o.Dots, v.Holds) }) {
+		if !slices.ContainsFunc(e.Versions, func(o merge.Version) bool { return o.Dot == v.Dot }) {
 			e.Versions = append(e.Versions, v)
 		}
 	}
-	slices.SortFunc(e.Versions, func(a, b merge.Version) int { return a.Dots[0].Compare(b.Dots[0]) })
+	slices.SortFunc(e.Versions, func(a, b merge.Version) int { return a.Dot.Compare(b.Dot) })
 	for range rapid.IntRange(0, 2).Draw(t, "attrs") {
 		e.Attrs = append(e.Attrs, genAttr(t))
 	}
@@ -188,7 +188,7 @@ func TestEveryFieldIsSent(t *testing.T) {
 		{vol.Info{}, "ID Replica"},
 		{merge.View{}, "Ctx Max Gone"},
 		{merge.Entry{}, "Versions Ctx Attrs"},
-		{merge.Version{}, "Dots Kind Content Size MTime MStamp"},
+		{merge.Version{}, "Dot Kind Content Size MTime MStamp"},
 		{merge.Attr{}, "Stamp Dots Mode UID GID Xattrs"},
 		{merge.Stamp{}, "Time Dot"},
 		{merge.Dot{}, "Replica N"},
@@ -210,7 +210,7 @@ func TestLargeDirectoriesGoInPieces(t *testing.T) {
 	d := vol.DirState{Dir: 7}
 	for i := range 4000 {
 		n := vol.NamedEntry{Name: fmt.Sprintf("%08d", i)}
-		n.Versions = []merge.Version{{Dots: []merge.Dot{{Replica: 5, N: uint64(i + 1)}}, Kind: merge.KindFile,
+		n.Versions = []merge.Version{{Dot: merge.Dot{Replica: 5, N: uint64(i + 1)}, Kind: merge.KindFile,
 			Content: strings.Repeat("x", i%4096), MStamp: merge.Stamp{Dot: merge.Dot{Replica: 5, N: 1}}}}
 		d.Entries = append(d.Entries, n)
 	}
@@ -271,7 +271,7 @@ func TestBadNames(t *testing.T) {
 				Name: "a", Sub: 3, View: wireView{Ctx: 1, Max: 1},
 				Entry: wireEntry{
 					Ctx:      1,
-					Versions: []wireVersion{{Dots: wireDots{0, 9}, Kind: 1, MStamp: wireStamp{Replica: 0, N: 9}}},
+					Versions: []wireVersion{{Dot: wireDot{N: 9}, Kind: 1, MStamp: wireStamp{Replica: 0, N: 9}}},
 					Attrs:    []wireAttr{{Stamp: wireStamp{Replica: 0, N: 9}, Dots: wireDots{0, 9}}},
 				},
 			}},
@@ -285,7 +285,7 @@ func TestBadNames(t *testing.T) {
 		var d vol.DirState
 		return d, parseNames(body, &d)
 	}
-	if d, err := parse(good()); err != nil || len(d.Entries) != 0 && d.Entries[0].Versions[0].Dots[0] != dot {
+	if d, err := parse(good()); err != nil || len(d.Entries) != 0 && d.Entries[0].Versions[0].Dot != dot {
 		t.Fatal(err)
 	}
 	entry := func(w *wireNames) *wireEntry { return &w.Names[0].Entry }
@@ -304,13 +304,13 @@ func TestBadNames(t *testing.T) {
 		"context of nothing":     func(w *wireNames) { entry(w).Ctx = 2 },
 		"view of nothing":        func(w *wireNames) { w.Names[0].View.Max = 9 },
 		"view without a context": func(w *wireNames) { w.Names[0].View.Gone = 2 },
-		"replica of nothing":     func(w *wireNames) { version(w).Dots = wireDots{2, 1} },
+		"replica of nothing":     func(w *wireNames) { version(w).Dot.Replica = 2 },
 		"replica zero":           func(w *wireNames) { w.Replicas[0] = 0 },
 		"unsorted context":       func(w *wireNames) { w.Contexts[1] = wireDots{1, 4, 0, 3} },
 		"replica twice":          func(w *wireNames) { w.Contexts[1] = wireDots{0, 3, 0, 4} },
 		"dot zero":               func(w *wireNames) { w.Contexts[1] = wireDots{0, 0} },
 		"odd dots":               func(w *wireNames) { w.Contexts[1] = wireDots{0} },
-		"version without dots":   func(w *wireNames) { version(w).Dots = nil },
+		"version without a dot":  func(w *wireNames) { version(w).Dot = wireDot{} },
 		"unknown kind":           func(w *wireNames) { version(w).Kind = 7 },
 		"no kind":                func(w *wireNames) { version(w).Kind = 0 },
 		"negative size":          func(w *wireNames) { version(w).Size = -1 },
@@ -336,13 +336,11 @@ func TestBadNames(t *testing.T) {
 
 func shareDot(e *wireEntry) {
 	e.Versions = append(e.Versions, e.Versions[0])
-	e.Versions[1].Dots = wireDots{0, 9, 1, 1}
-	e.Versions[0].Dots = wireDots{0, 8, 0, 9}
 }
 
 func swapVersions(e *wireEntry) {
 	e.Versions = append(e.Versions, e.Versions[0])
-	e.Versions[1].Dots = wireDots{0, 8}
+	e.Versions[1].Dot = wireDot{N: 8}
 }
 
 func TestBadAnswersOfPull(t *testing.T) {
@@ -398,7 +396,7 @@ func BenchmarkNames(b *testing.B) {
 		dots := []merge.Dot{{Replica: 5 << 50, N: uint64(i + 1)}}
 		st := merge.Stamp{Time: 1 << 60, Dot: dots[0]}
 		d.Entries = append(d.Entries, vol.NamedEntry{Name: fmt.Sprintf("file%08d", i), Entry: merge.Entry{
-			Versions: []merge.Version{{Dots: dots, Kind: merge.KindFile, Content: strings.Repeat("x", 80), Size: 4096, MTime: 1 << 60, MStamp: st}},
+			Versions: []merge.Version{{Dot: dots[0], Kind: merge.KindFile, Content: strings.Repeat("x", 80), Size: 4096, MTime: 1 << 60, MStamp: st}},
 			Attrs:    []merge.Attr{{Stamp: st, Dots: dots, Mode: 0o644}},
 		}})
 	}

@@ -25,7 +25,7 @@ func sampleDir() vol.DirState {
 	view := merge.View{Ctx: dots, Max: dots, Gone: dots[:1]}
 	e := merge.Entry{
 		Ctx:      dots[:1],
-		Versions: []merge.Version{{Dots: dots, Kind: merge.KindFile, Content: "abc", Size: 3, MTime: -1, MStamp: st}},
+		Versions: []merge.Version{{Dot: dots[0], Kind: merge.KindFile, Content: "abc", Size: 3, MTime: -1, MStamp: st}},
 		Attrs:    []merge.Attr{{Stamp: st, Dots: dots, Mode: 0o644, Xattrs: map[string][]byte{"user.a": {1}, "user.b": nil}}},
 	}
 	return vol.DirState{Dir: 5, View: view, Root: e, Entries: []vol.NamedEntry{

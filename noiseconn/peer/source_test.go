@@ -351,7 +351,7 @@ func TestEndlessAnswers(t *testing.T) {
 func endlessNames(t *testing.T, size int) answers {
 	dot := merge.Dot{Replica: 7, N: 1}
 	file := merge.Entry{Versions: []merge.Version{{
-		Dots: []merge.Dot{dot}, Kind: merge.KindFile, Content: strings.Repeat("x", size), Size: int64(size),
+		Dot: dot, Kind: merge.KindFile, Content: strings.Repeat("x", size), Size: int64(size),
 		MStamp: merge.Stamp{Time: 1, Dot: dot},
 	}}}
 

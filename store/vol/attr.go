@@ -212,7 +212,7 @@ func (v *Volume) setTimes(in *inode, s *SetAttr) {
 		return
 	}
 	stamp := merge.Stamp{Time: rec.CTime, Dot: v.spend()}
-	rec.Entry = rec.Touch(ver.Dots[0], *s.MTime, stamp)
+	rec.Entry = rec.Touch(ver.Dot, *s.MTime, stamp)
 	if in.linked() {
 		v.put(in.at, rec)
 	} else {

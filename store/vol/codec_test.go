@@ -13,8 +13,8 @@ func sampleRecord() *record {
 		Entry: merge.Entry{
 			Ctx: merge.Context{{Replica: 7, N: 12}},
 			Versions: []merge.Version{
-				{Dots: []merge.Dot{d1}, Kind: merge.KindFile, Content: "\x01\x02hello", Size: 5, MTime: -3, MStamp: merge.Stamp{Time: 77, Dot: d1}},
-				{Dots: []merge.Dot{d2, d3}, Kind: merge.KindSymlink, Content: "to", Size: 2, MTime: 1 << 62, MStamp: merge.Stamp{Time: -1 << 63, Dot: d3}},
+				{Dot: d1, Kind: merge.KindFile, Content: "\x01\x02hello", Size: 5, MTime: -3, MStamp: merge.Stamp{Time: 77, Dot: d1}},
+				{Dot: d2, Kind: merge.KindSymlink, Content: "to", Size: 2, MTime: 1 << 62, MStamp: merge.Stamp{Time: -1 << 63, Dot: d3}},
 			},
 			Attrs: []merge.Attr{{
 				Stamp: merge.Stamp{Time: 5, Dot: d2}, Dots: []merge.Dot{d2}, Mode: 0o4755, UID: 1000, GID: 1<<32 - 1,
@@ -35,6 +35,42 @@ func samplePlace() *dirRecord {
 	return &dirRecord{
 		Dir:    merge.Dir{Ctx: c(5), Max: c(8), Gone: c(2), Whole: nil},
 		Parent: 4, Name: "name", Live: 3, Dirs: 1, Records: 5, Rows: 6, Half: merge.Context{{Replica: 3, N: 4}},
+	}
+}
+
+// TestRecordOfEqualVersions: servers that made one version of equal ones wrote
+// all of its dots.
+func TestRecordOfEqualVersions(t *testing.T) {
+	d1, d2, d3 := merge.Dot{Replica: 3, N: 9}, merge.Dot{Replica: 3, N: 11}, merge.Dot{Replica: 4, N: 1}
+	version := func(d merge.Dot, to string) merge.Version {
+		return merge.Version{Dot: d, Kind: merge.KindSymlink, Content: to, Size: int64(len(to)), MStamp: merge.Stamp{Time: 7, Dot: d3}}
+	}
+	var e encoder
+	united := func(to string, dots ...merge.Dot) {
+		v := version(dots[0], to)
+		e.dots(dots)
+		e.byte(byte(v.Kind))
+		e.string(v.Content)
+		e.int(v.Size)
+		e.time(v.MTime)
+		e.stamp(v.MStamp)
+	}
+	e.name(d1, d2, d3)
+	e.table()
+	e.dots(nil)
+	e.uint(2)
+	united("here", d1, d3)
+	united("there", d2)
+	e.uint(0)
+	d := decoder{b: e.b}
+	d.table()
+	got := d.entry()
+	want := []merge.Version{version(d1, "here"), version(d2, "there"), version(d3, "here")}
+	if err := d.end(); err != nil || !reflect.DeepEqual(got.Versions, want) {
+		t.Fatalf("%+v %v", got, err)
+	}
+	if err := checkEntry(&got); err != nil {
+		t.Fatal(err)
 	}
 }
 

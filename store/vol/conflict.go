@@ -100,7 +100,7 @@ func (e *entry) siblings() []Sibling {
 		if i != shown && r.listed(i, shown) {
 			continue
 		}
-		s := Sibling{Dot: ver.Dots[0], Kind: ver.Kind, Size: ver.Size, MTime: ver.MTime, Shown: i == shown}
+		s := Sibling{Dot: ver.Dot, Kind: ver.Kind, Size: ver.Size, MTime: ver.MTime, Shown: i == shown}
 		if in := e.node; in != nil && in.mark != "" && ver.Content == in.mark {
 			s.Size, s.MTime = in.file.c.Size(), in.mtime
 		}
@@ -128,7 +128,7 @@ func (c *Conflict) Dots() []merge.Dot {
 	return dots
 }
 
-// SiblingTarget returns what the symlink at path that holds dot leads to.
+// SiblingTarget returns what the symlink at path of dot leads to.
 func (v *Volume) SiblingTarget(ctx context.Context, path string, dot merge.Dot) (string, error) {
 	ver, err := v.siblingAt(path, dot)
 	if err == nil && ver.Kind != merge.KindSymlink {
@@ -137,7 +137,7 @@ func (v *Volume) SiblingTarget(ctx context.Context, path string, dot merge.Dot) 
 	return ver.Content, err
 }
 
-// SiblingHere tells whether all content of the version at path that holds dot
+// SiblingHere tells whether all content of the version at path of dot
 // is on this device.
 func (v *Volume) SiblingHere(ctx context.Context, path string, dot merge.Dot) (bool, error) {
 	ver, err := v.siblingAt(path, dot)
@@ -155,7 +155,7 @@ func (v *Volume) SiblingHere(ctx context.Context, path string, dot merge.Dot) (b
 	return here && len(missing) == 0, err
 }
 
-// siblingAt returns the version at path that holds dot.
+// siblingAt returns the version at path of dot.
 func (v *Volume) siblingAt(path string, dot merge.Dot) (ver merge.Version, err error) {
 	v.mu.Lock()
 	defer v.unlock()
@@ -201,10 +201,10 @@ func (v *Volume) entryAt(path string) (*entry, error) {
 	}
 }
 
-// sibling returns the version of a record that holds dot.
+// sibling returns the version of a record that dot wrote.
 func (r *record) sibling(dot merge.Dot) (*merge.Version, error) {
 	for i := range r.Versions {
-		if r.Versions[i].Holds(dot) {
+		if r.Versions[i].Dot == dot {
 			return &r.Versions[i], nil
 		}
 	}

@@ -95,7 +95,7 @@ func (v *Volume) create(e *entry, w *New) *inode {
 func (v *Volume) createShared(e *entry, rec *record, w *New, a merge.Attr) {
 	dot := v.spendFor(&rec.Entry, nil)
 	a.Stamp = merge.Stamp{Time: rec.CTime, Dot: dot}
-	ver := merge.Version{Dots: []merge.Dot{dot}, Kind: w.Kind, MTime: rec.CTime, MStamp: a.Stamp}
+	ver := merge.Version{Dot: dot, Kind: w.Kind, MTime: rec.CTime, MStamp: a.Stamp}
 	if w.Kind == merge.KindSymlink {
 		ver.Content, ver.Size = w.Target, int64(len(w.Target))
 	}

@@ -208,7 +208,8 @@
 //	                  8 bytes   the record's time: of the last change of status
 //	                  time x3   of access, modification (directories, devices), birth
 //	                  dots      context
-//	                  list      versions: dots, 1 byte kind, bytes content, s size, time, stamp
+//	                  list      versions: dots, 1 byte kind, bytes content, s size, time, stamp;
+//	                            one dot, or several of earlier servers: so many equal versions
 //	                  list      settings
 //	                  setting   of the device, if it is one
 //

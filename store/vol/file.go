@@ -134,7 +134,7 @@ func (v *Volume) newVersion(in *inode, mtime int64) {
 	in.change = in.rec().Change
 	stamp := merge.Stamp{Time: now(), Dot: dot}
 	rec.Entry = rec.Put(merge.Version{
-		Dots: []merge.Dot{dot}, Kind: merge.KindFile, Content: in.mark,
+		Dot: dot, Kind: merge.KindFile, Content: in.mark,
 		Size: in.file.c.Size(), MTime: mtime, MStamp: stamp,
 	}, in.seen)
 	in.seen = []merge.Dot{dot}

@@ -70,12 +70,7 @@ func (v *Volume) loggable(in *inode) bool {
 
 // isOwn says whether a version was made here.
 func (v *Volume) isOwn(ver *merge.Version) bool {
-	for _, d := range ver.Dots {
-		if d.Replica == v.state.replica {
-			return true
-		}
-	}
-	return false
+	return ver.Dot.Replica == v.state.replica
 }
 
 // keepLogged notes in a closed group, of which the bytes are flushed, whose

@@ -1,6 +1,8 @@
 package vol
 
 import (
+	"slices"
+
 	"bazil/merge"
 )
 
@@ -67,26 +69,17 @@ func (v *Volume) spend() merge.Dot {
 }
 
 // spendFor returns the dot for a new version of an entry that supersedes the
-// versions with a dot of seen: the group's, or a new one where another
+// versions of the dots of seen: the group's, or a new one where another
 // version of the name that stays has that.
 func (v *Volume) spendFor(e *merge.Entry, seen []merge.Dot) merge.Dot {
 	d := v.spend()
 	for i := range e.Versions {
-		if o := &e.Versions[i]; o.Holds(d) && !holdsAny(o, seen) {
+		if o := &e.Versions[i]; o.Dot == d && !slices.Contains(seen, d) {
 			v.state.n++
 			return v.state.dot()
 		}
 	}
 	return d
-}
-
-func holdsAny(v *merge.Version, dots []merge.Dot) bool {
-	for _, d := range dots {
-		if v.Holds(d) {
-			return true
-		}
-	}
-	return false
 }
 
 // raise notes in d and all above it that something at or below it was changed

@@ -13,7 +13,7 @@ import (
 // stranger is a version that a peer made up.
 func stranger(n uint64, kind merge.Kind, content string, size int64) merge.Version {
 	d := merge.Dot{Replica: 99, N: n}
-	return merge.Version{Dots: []merge.Dot{d}, Kind: kind, Content: content, Size: size, MStamp: merge.Stamp{Dot: d}}
+	return merge.Version{Dot: d, Kind: kind, Content: content, Size: size, MStamp: merge.Stamp{Dot: d}}
 }
 
 func strangeState(es ...NamedEntry) DirState {

@@ -118,7 +118,7 @@ func (v *Volume) placeDevice(rec *record, seen []merge.Dot, s *SnapNode) {
 func (v *Volume) placeVersion(rec *record, seen []merge.Dot, s *SnapNode) {
 	dot := v.spendFor(&rec.Entry, seen)
 	stamp := merge.Stamp{Time: rec.CTime, Dot: dot}
-	ver := merge.Version{Dots: []merge.Dot{dot}, Kind: s.kind, MTime: s.x.mtime, MStamp: stamp}
+	ver := merge.Version{Dot: dot, Kind: s.kind, MTime: s.x.mtime, MStamp: stamp}
 	switch s.kind {
 	case merge.KindFile:
 		ver.Content, ver.Size = s.x.content, Body(s.x.content).Size()

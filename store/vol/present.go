@@ -34,7 +34,7 @@ func (v *Volume) present(e *entry, old, rec *record) {
 	}
 	shown := rec.version()
 	if shown != nil {
-		rec.Shown = shown.Dots[0]
+		rec.Shown = shown.Dot
 	}
 	if before := old.version(); was == is && shown != nil && before != nil {
 		if !shown.SameContent(before) {

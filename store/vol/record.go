@@ -18,7 +18,7 @@ type record struct {
 	// Implied: the name shows a directory because names in it exist, whether
 	// there is a version of the directory itself or not.
 	Implied bool
-	// Shown is a dot of the version that the name shows.
+	// Shown is the dot of the version that the name shows.
 	Shown merge.Dot
 	// Change grows with every change of what is shown, over the whole volume.
 	Change uint64
@@ -81,7 +81,7 @@ func (r *record) version() *merge.Version {
 // equal.
 func (r *record) seen() []merge.Dot {
 	if v := r.version(); v != nil {
-		return r.Equal(v.Dots)
+		return r.Equal([]merge.Dot{v.Dot})
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package vol
 
 import (
 	"fmt"
+	"slices"
 
 	"bazil/merge"
 )
@@ -64,7 +65,7 @@ func (r *record) flags() (f byte) {
 func (e *encoder) nameEntry(x *merge.Entry) {
 	e.name(x.Ctx...)
 	for i := range x.Versions {
-		e.name(x.Versions[i].Dots...)
+		e.name(x.Versions[i].Dot)
 		e.name(x.Versions[i].MStamp.Dot)
 	}
 	for i := range x.Attrs {
@@ -86,7 +87,8 @@ func (e *encoder) entry(x *merge.Entry) {
 }
 
 func (e *encoder) version(v *merge.Version) {
-	e.dots(v.Dots)
+	e.uint(1)
+	e.dot(v.Dot)
 	e.byte(byte(v.Kind))
 	e.string(v.Content)
 	e.int(v.Size)
@@ -158,11 +160,12 @@ func decodeRecord(b []byte) (*record, error) {
 func (d *decoder) entry() (x merge.Entry) {
 	x.Ctx = d.context()
 	if n := d.count(7); n > 0 {
-		x.Versions = make([]merge.Version, n)
+		x.Versions = make([]merge.Version, 0, n)
 	}
-	for i := range x.Versions {
-		x.Versions[i] = d.version()
+	for range cap(x.Versions) {
+		x.Versions = d.versions(x.Versions)
 	}
+	slices.SortFunc(x.Versions, func(a, b merge.Version) int { return a.Dot.Compare(b.Dot) })
 	if n := d.count(7); n > 0 {
 		x.Attrs = make([]merge.Attr, n)
 	}
@@ -172,15 +175,17 @@ func (d *decoder) entry() (x merge.Entry) {
 	return x
 }
 
-func (d *decoder) version() merge.Version {
-	return merge.Version{
-		Dots:    d.dots(),
-		Kind:    merge.Kind(d.byte()),
-		Content: d.string(),
-		Size:    d.int(),
-		MTime:   d.time(),
-		MStamp:  d.stamp(),
+// versions appends a version to vs, and once more for each further dot.
+func (d *decoder) versions(vs []merge.Version) []merge.Version {
+	dots := d.dots()
+	v := merge.Version{Kind: merge.Kind(d.byte()), Content: d.string(), Size: d.int(), MTime: d.time(), MStamp: d.stamp()}
+	if len(dots) == 0 {
+		d.fail(errMalformed)
 	}
+	for _, v.Dot = range dots {
+		vs = append(vs, v)
+	}
+	return vs
 }
 
 func (d *decoder) attr() merge.Attr {

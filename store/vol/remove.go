@@ -102,8 +102,8 @@ func (v *Volume) remove(e *entry, in *inode) {
 	v.forget(e)
 }
 
-// without returns old, that of e, without the versions that hold a dot of
-// seen and without a device, as what it then shows.
+// without returns old, that of e, without the versions of the dots of seen
+// and without a device, as what it then shows.
 func (v *Volume) without(e *entry, old *record, seen []merge.Dot) *record {
 	rec := old.clone()
 	v.spend()

@@ -145,7 +145,7 @@ func (v *Volume) move(from, target *entry, in, over *inode, which func(merge.Kin
 }
 
 // moveVersions gives rec the versions of src, of equal ones one, as new ones, in
-// the place of those that hold a dot of seen.
+// the place of those of the dots of seen.
 func (v *Volume) moveVersions(src, rec *record, in *inode, seen []merge.Dot, which func(merge.Kind) bool) {
 	shown := src.shown()
 	order := make([]int, 0, len(src.Versions))
@@ -164,8 +164,8 @@ func (v *Volume) moveVersions(src, rec *record, in *inode, seen []merge.Dot, whi
 			continue
 		}
 		dot := v.spendFor(&rec.Entry, seen)
-		hold := in != nil && holdsAny(&ver, in.seen)
-		ver.Dots, ver.MStamp = []merge.Dot{dot}, merge.Stamp{Time: now(), Dot: dot}
+		hold := in != nil && slices.Contains(in.seen, ver.Dot)
+		ver.Dot, ver.MStamp = dot, merge.Stamp{Time: now(), Dot: dot}
 		rec.Entry = rec.Put(ver, seen)
 		if i == shown {
 			rec.Shown = dot
@@ -241,7 +241,7 @@ func (v *Volume) moveDir(from, target *entry, in, over *inode, src *dir) error {
 	var over2 []merge.Dot
 	for i := range rest.Versions {
 		if isDir(rest.Versions[i].Kind) {
-			over2 = append(over2, rest.Versions[i].Dots...)
+			over2 = append(over2, rest.Versions[i].Dot)
 		}
 	}
 	v.spend()
@@ -258,7 +258,7 @@ func (v *Volume) makeVersion(e *entry) {
 	rec := e.rec.clone()
 	dot := v.spendFor(&rec.Entry, nil)
 	stamp := merge.Stamp{Time: now(), Dot: dot}
-	rec.Entry = rec.Put(merge.Version{Dots: []merge.Dot{dot}, Kind: merge.KindDir, MTime: rec.MTime, MStamp: stamp}, nil)
+	rec.Entry = rec.Put(merge.Version{Dot: dot, Kind: merge.KindDir, MTime: rec.MTime, MStamp: stamp}, nil)
 	if len(rec.Attrs) == 0 {
 		mode, uid, gid := settings(rec)
 		rec.Entry = rec.SetAttr(merge.Attr{Stamp: stamp, Mode: mode, UID: uid, GID: gid})

@@ -19,7 +19,7 @@ import (
 // drop what the other has kept. What has come in since it was looked at stays.
 
 // Resolve ends a conflict: of the versions at path, that which holds keep goes
-// on, the others that hold a dot of seen are superseded. What is there without
+// on, the others of the dots of seen are superseded. What is there without
 // a version, a device node or a directory that exists because of what is in
 // it, is kept by the zero dot. Errors: ENOENT (that version is not there),
 // ENOTEMPTY (a directory with names in it would have to go).
@@ -37,7 +37,7 @@ func (v *Volume) Resolve(ctx context.Context, path string, seen []merge.Dot, kee
 }
 
 // ResolveFrom ends a conflict with new content: a version with the bytes of
-// from takes the place of those that hold a dot of seen. Errors: as Resolve's.
+// from takes the place of those of the dots of seen. Errors: as Resolve's.
 func (v *Volume) ResolveFrom(ctx context.Context, path string, seen []merge.Dot, from io.Reader) error {
 	defer v.o.Chunks.Hold()()
 	body, err := v.storeBody(ctx, from)
@@ -113,7 +113,7 @@ func (v *Volume) resolve(ctx context.Context, path string, end func(r *resolutio
 }
 
 // keep makes ver, one of the versions or a new one, what the name has in the
-// place of the versions that hold a dot of seen.
+// place of the versions of the dots of seen.
 func (r *resolution) keep(ver merge.Version, seen []merge.Dot) error {
 	if err := r.mayGo(&ver); err != nil {
 		return err
@@ -124,8 +124,8 @@ func (r *resolution) keep(ver merge.Version, seen []merge.Dot) error {
 	v, old := r.v, r.rec
 	rec := old.clone()
 	dot := v.spendFor(&rec.Entry, seen)
-	hold := r.e.node != nil && holdsAny(&ver, r.e.node.seen)
-	ver.Dots, ver.MStamp = []merge.Dot{dot}, merge.Stamp{Time: now(), Dot: dot}
+	hold := r.e.node != nil && slices.Contains(r.e.node.seen, ver.Dot)
+	ver.Dot, ver.MStamp = dot, merge.Stamp{Time: now(), Dot: dot}
 	rec.Entry, rec.Shown = rec.Put(ver, seen), dot
 	if hold {
 		r.e.node.seen = []merge.Dot{dot}
@@ -134,7 +134,7 @@ func (r *resolution) keep(ver merge.Version, seen []merge.Dot) error {
 	return nil
 }
 
-// keepUnversioned removes the versions that hold a dot of seen.
+// keepUnversioned removes the versions of the dots of seen.
 func (r *resolution) keepUnversioned(seen []merge.Dot) error {
 	if r.rec.version() != nil || r.rec.kind() == 0 {
 		return fmt.Errorf("%s: what is there is one of the versions: %w", r.e.path(), syscall.ENOENT)

@@ -135,7 +135,7 @@ func TestResolveBothTwice(t *testing.T) {
 }
 
 func TestAsideName(t *testing.T) {
-	ver := &merge.Version{MTime: 1e18, Dots: []merge.Dot{{Replica: 0x1234567890abcdef, N: 3}}}
+	ver := &merge.Version{MTime: 1e18, Dot: merge.Dot{Replica: 0x1234567890abcdef, N: 3}}
 	const tag = ".conflict-20010909T014640Z-12345678"
 	long := strings.Repeat("ä", 120)
 	for _, c := range []struct {

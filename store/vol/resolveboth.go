@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -12,8 +13,8 @@ import (
 	"bazil/merge"
 )
 
-// ResolveBoth ends a conflict by giving every version that holds a dot of seen
-// a name: a directory or a device node keeps the one there is, else the newest
+// ResolveBoth ends a conflict by giving every version of the dots of seen a
+// name: a directory or a device node keeps the one there is, else the newest
 // version does; the others become files beside it, whose names are returned.
 // No content moves. On all devices the same version stays and the others get
 // the same names, so that two that resolve at once agree. Errors: as
@@ -34,7 +35,7 @@ func (r *resolution) both(seen []merge.Dot) (names []string, err error) {
 	var moves []aside
 	for i := range r.rec.Versions {
 		ver := r.rec.Versions[i]
-		if i == stay || !holdsAny(&ver, seen) {
+		if i == stay || !slices.Contains(seen, ver.Dot) {
 			continue
 		}
 		if ver.Kind == merge.KindFile && Body(ver.Content).Validate() != nil {
@@ -89,7 +90,7 @@ func AsideName(name string, ver *merge.Version, n int) string {
 	if ext == name || len(ext) > 16 {
 		ext = ""
 	}
-	tag := ".conflict-" + time.Unix(0, ver.MTime).UTC().Format("20060102T150405Z") + "-" + ver.Dots[0].Replica.String()[:8]
+	tag := ".conflict-" + time.Unix(0, ver.MTime).UTC().Format("20060102T150405Z") + "-" + ver.Dot.Replica.String()[:8]
 	if n > 1 {
 		tag += fmt.Sprintf("-%d", n)
 	}
@@ -116,7 +117,7 @@ func (r *resolution) putAside(m aside) {
 	rec.Change = v.changed(rec.Ino)
 	dot := v.spendFor(&rec.Entry, nil)
 	stamp := merge.Stamp{Time: t, Dot: dot}
-	m.ver.Dots, m.ver.MStamp = []merge.Dot{dot}, stamp
+	m.ver.Dot, m.ver.MStamp = dot, stamp
 	a := r.rec.Attr()
 	a.Stamp = stamp
 	rec.Entry, rec.Shown = rec.Put(m.ver, nil).SetAttr(a), dot

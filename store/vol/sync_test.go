@@ -352,7 +352,7 @@ func tree(tb testing.TB, v *Volume) map[string]string {
 				live++
 				s := ""
 				for _, ver := range e.rec.Versions {
-					s += fmt.Sprint(ver.Kind, ver.Dots, ver.Size, ver.MTime)
+					s += fmt.Sprint(ver.Kind, ver.Dot, ver.Size, ver.MTime)
 				}
 				out[p] = s + fmt.Sprintf(" %o", e.rec.Attr().Mode)
 			}
