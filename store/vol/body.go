@@ -65,7 +65,8 @@ type bodyInfo struct {
 	form      bodyForm
 	size      int64
 	allocated int64
-	inline    string // the bytes themselves
+	inline    string // the bytes themselves, or else they are in plain
+	plain     []byte // of an inline or packed body that was opened; never changed
 	packed    string // of formPacked
 	level     int
 	ptr       store.Pointer
@@ -214,12 +215,12 @@ func (i bodyInfo) encode() Body {
 	if i.size == 0 {
 		return ""
 	}
-	b := []byte{bodyVersion, byte(i.form)}
+	b := append(make([]byte, 0, 96+len(i.inline)+len(i.plain)), bodyVersion, byte(i.form))
 	switch i.form {
 	case formHole:
 		b = binary.AppendUvarint(b, uint64(i.size))
 	case formInline:
-		b = append(b, i.inline...)
+		b = append(append(b, i.inline...), i.plain...)
 	case formChunk:
 		b = binary.AppendUvarint(b, uint64(i.size))
 		b = i.ptr.Append(b)

@@ -63,12 +63,21 @@ func (v *Volume) find(d *dir, name string) (*entry, error) {
 // plainName is about what a name without content takes of memory.
 const plainName = 512
 
-// takes is about how much memory e takes.
+// takes is about how much memory e takes, with the bytes that will be part of
+// its record: a commit group holds them several times over while it is written.
 func (e *entry) takes() int {
-	n := plainName
-	if e.rec != nil {
-		for i := range e.rec.Versions {
-			n += len(e.rec.Versions[i].Content)
+	n := plainName + e.rec.contentLen()
+	if e.node != nil {
+		n += e.node.small
+	}
+	return n
+}
+
+// contentLen is how many bytes of content stand in the record.
+func (r *record) contentLen() (n int) {
+	if r != nil {
+		for i := range r.Versions {
+			n += len(r.Versions[i].Content)
 		}
 	}
 	return n

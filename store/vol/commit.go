@@ -377,6 +377,9 @@ func (v *Volume) settleFiles(g *group) {
 			}
 		}
 		in.at.rec = in.at.rec.filled(s.mark, s.body)
+		if in.mark == s.mark {
+			in.small = 0
+		}
 		v.resize(in.at)
 		if f.dropped {
 			continue

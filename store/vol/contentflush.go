@@ -174,7 +174,7 @@ func (c *content) coverInline(f *dirtyLayer, base *stored) {
 	pos, end := 0, int(min(base.size, f.limit))
 	for _, r := range append(f.begun(), byteRange{end, end}) {
 		if hi := min(r.lo, end); pos < hi {
-			grown += f.writeBlocks(base.bytes[pos:hi], int64(pos))
+			grown += f.writeBlocks(base.plain[pos:hi], int64(pos))
 		}
 		pos = max(pos, r.hi)
 	}

@@ -15,10 +15,9 @@ import (
 // for concurrent use; what it has opened of the extent tree is remembered.
 type stored struct {
 	bodyInfo
-	env   *contentEnv
-	bytes []byte // of an inline or packed body
-	root  atomic.Pointer[extentNode]
-	hint  atomic.Pointer[extentNode] // the leaf used last
+	env  *contentEnv
+	root atomic.Pointer[extentNode]
+	hint atomic.Pointer[extentNode] // the leaf used last
 }
 
 func newStored(env *contentEnv, b Body) (*stored, error) {
@@ -31,14 +30,15 @@ func newStored(env *contentEnv, b Body) (*stored, error) {
 		if err != nil {
 			return nil, fmt.Errorf("file body: %w: %w", syscall.EIO, err)
 		}
-		info.inline = string(plain)
+		info.plain = plain
 	}
+	info.plain, info.inline = append(info.plain, info.inline...), ""
 	return storedFrom(env, info), nil
 }
 
-// storedFrom is newStored where the bytes of a packed body are known.
+// storedFrom is newStored where the bytes of a body that holds them are plain.
 func storedFrom(env *contentEnv, info bodyInfo) *stored {
-	s := &stored{bodyInfo: info, env: env, bytes: []byte(info.inline)}
+	s := &stored{bodyInfo: info, env: env}
 	if info.form == formChunk {
 		x := extent{n: info.size, ptr: info.ptr}
 		s.root.Store(&extentNode{root: true, hi: math.MaxInt64, extents: []extent{x}, count: 1, alloc: x.n})
@@ -49,9 +49,10 @@ func storedFrom(env *contentEnv, info bodyInfo) *stored {
 // direct says whether the body holds the bytes themselves.
 func (i *bodyInfo) direct() bool { return i.form == formInline || i.form == formPacked }
 
-// inlineInfo is the info of a body that holds plain itself.
+// inlineInfo is the info of a body that holds plain itself, which is not to
+// be changed any more.
 func (e *contentEnv) inlineInfo(plain []byte) bodyInfo {
-	info := bodyInfo{form: formInline, size: int64(len(plain)), allocated: int64(len(plain)), inline: string(plain)}
+	info := bodyInfo{form: formInline, size: int64(len(plain)), allocated: int64(len(plain)), plain: plain}
 	if packed := e.sealer.Pack(nil, plain); packs(len(plain), len(packed)) {
 		info.form, info.packed = formPacked, string(packed)
 	}
@@ -103,7 +104,7 @@ func (s *stored) piece(ctx context.Context, off, limit int64) (data []byte, n in
 	}
 	limit = min(limit, s.size-off)
 	if s.direct() {
-		return s.bytes[off : off+limit], limit, nil
+		return s.plain[off : off+limit], limit, nil
 	}
 	x, n, err := s.segment(ctx, off, limit)
 	if err != nil || x == nil {

@@ -126,6 +126,7 @@ type inode struct {
 	wrote  uint64      // the group in which it was last written
 	mtime  int64       // of its last change, while mark is set
 	change uint64      // and the number of that
+	small  int         // how many of its bytes count as memory of the name's
 }
 
 // linked says whether the inode has a name.

@@ -119,7 +119,20 @@ func (v *Volume) wrote(in *inode) {
 	if d := in.at.dir; d != nil {
 		d.edits++
 	}
+	if n := in.file.smallSize(); n != in.small {
+		in.small = n
+		v.resize(in.at)
+	}
 	v.clearSetID(in)
+}
+
+// smallSize is how many bytes f has if they will be part of its name's record,
+// else 0.
+func (f *file) smallSize() int {
+	if n := f.c.Size(); n <= inlineMax {
+		return int(n)
+	}
+	return 0
 }
 
 // newVersion gives the name of in a version that will have the bytes of in

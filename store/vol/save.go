@@ -123,6 +123,10 @@ func writeBucket(b *bbolt.Bucket, changes []change) error {
 	return nil
 }
 
+// recordRoom is what a record without content takes, as a rule, with its
+// checksum.
+const recordRoom = 256
+
 // name writes the record of a name and keeps right what leads to it.
 func (w *writer) name(dir uint64, name string, rec *record) {
 	key := numKey(dir, name)
@@ -139,7 +143,7 @@ func (w *writer) name(dir uint64, name string, rec *record) {
 	w.conflicts = w.flag(bucketConflicts, w.conflicts, key, stored != nil, !rec.empty() && rec.conflict())
 	switch {
 	case !rec.empty():
-		w.names = append(w.names, change{key, appendRecord(make([]byte, 0, 256), rec)})
+		w.names = append(w.names, change{key, appendRecord(make([]byte, 0, recordRoom+rec.contentLen()), rec)})
 	case stored != nil:
 		w.names = append(w.names, change{key, nil})
 	}

@@ -24,10 +24,10 @@ func sumOf(key, value []byte) uint32 {
 	return crc32.Update(crc32.Checksum(key, crcTable), crcTable, value)
 }
 
-// putSummed puts a value in a bucket with its checksum.
+// putSummed puts a value in a bucket with its checksum, which may be written
+// behind the value where that has room.
 func putSummed(b *bbolt.Bucket, key, value []byte) error {
-	out := append(make([]byte, 0, len(value)+sumLen), value...)
-	return b.Put(key, binary.BigEndian.AppendUint32(out, sumOf(key, value)))
+	return b.Put(key, binary.BigEndian.AppendUint32(value, sumOf(key, value)))
 }
 
 // checkSum takes the checksum off what a bucket has at a key.

@@ -1,0 +1,41 @@
+package vol
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestSmallFilesCount: the bytes of files that are so small that they become
+// part of records count as a commit group's memory, once, whatever the order
+// in which they are written; those of others do not.
+func TestSmallFilesCount(t *testing.T) {
+	const n = 50
+	d := newDisk(t)
+	v := d.open()
+	counted := func() (group, cached int) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		return v.now.bytes, v.cache.bytes
+	}
+	for i := range n {
+		writeFile(t, v.Root(), fmt.Sprint("small", i), string(randomBytes(uint64(i), inlineMax)))
+	}
+	group, cached := counted()
+	if least := n * (plainName + inlineMax); group < least || group > least+4*plainName {
+		t.Errorf("%d files take %d bytes of the group, want %d", n, group, least)
+	}
+	f := openFile(t, v, "small0", true)
+	must[int](t)(f.WriteAt(ctx, randomBytes(99, inlineMax), 1))
+	if now, _ := counted(); now > group-inlineMax/2 {
+		t.Errorf("with one of them larger than a record may be, %d bytes, and %d before", now, group)
+	}
+	ok(t, f.Close())
+	ok(t, v.Sync(ctx))
+	if now, after := counted(); now != 0 || after > cached || after < cached-2*inlineMax {
+		t.Errorf("when all is durable, %d bytes of the group and %d of the cache, which had %d", now, after, cached)
+	}
+	writeFile(t, v.Root(), "small1", "now it has few")
+	if _, after := counted(); after > cached-2*inlineMax+plainName {
+		t.Errorf("with another file smaller, %d bytes of the cache, which had %d", after, cached)
+	}
+}
