@@ -1,33 +1,39 @@
 package daemon
 
 import (
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
-	"time"
 
 	"bazil/store"
 )
 
-// pacer keeps the cache of chunks from doubling the memory of the process. The
-// garbage collector lets the heap grow by a part of what lives in it, and the
-// cache is most of that but costs it no work: so the part is made smaller as
-// the cache gets larger, and the heap grows by as much as without it.
+// pacer keeps garbage from doubling the memory of the process. The garbage
+// collector lets the heap grow by a part of what lives in it. The cache of
+// chunks is most of that but costs the collector no work, so the heap need not
+// grow for it; and beyond freeGrowth it grows by half of what else lives in
+// it, so that collecting costs at most twice as much.
+//
+// It looks after each collection, as what lives can become many times as much
+// within a second.
 type pacer struct {
 	chunks *store.Chunks
+	cycle  chan struct{} // capacity 1: a collection has ended
 	stop   chan struct{}
 	done   sync.WaitGroup
-	base   int // the percentage that holds while the cache is empty
+	base   int // the percentage that holds while little lives
 }
 
-// minGrowth is how much the heap may always grow between two collections.
-const minGrowth = 64 << 20
+// freeGrowth is how much the heap may always grow between two collections.
+const freeGrowth = 64 << 20
 
 func startPacer(chunks *store.Chunks) *pacer {
-	p := &pacer{chunks: chunks, stop: make(chan struct{})}
+	p := &pacer{chunks: chunks, cycle: make(chan struct{}, 1), stop: make(chan struct{})}
 	p.base = debug.SetGCPercent(100)
 	debug.SetGCPercent(p.base)
 	if p.base > 0 { // else the user has switched it off
+		p.watch()
 		p.done.Go(p.run)
 	}
 	return p
@@ -39,12 +45,27 @@ func (p *pacer) close() {
 	debug.SetGCPercent(p.base)
 }
 
+// watch has cycle filled after each collection, which finds what nothing
+// refers to.
+func (p *pacer) watch() {
+	runtime.AddCleanup(new(sentinel), func(p *pacer) {
+		select {
+		case <-p.stop:
+			return
+		case p.cycle <- struct{}{}:
+		default:
+		}
+		p.watch()
+	}, p)
+}
+
+// sentinel has a pointer, so that it shares its memory with nothing.
+type sentinel struct{ _ *sentinel }
+
 func (p *pacer) run() {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
 	for now := p.base; ; {
 		select {
-		case <-t.C:
+		case <-p.cycle:
 		case <-p.stop:
 			return
 		}
@@ -57,7 +78,7 @@ func (p *pacer) run() {
 
 // percent is how much the heap may grow, in hundredths of what lives in it.
 func (p *pacer) percent(live, cached int64) int {
-	growth := max((live-cached)*int64(p.base)/100, minGrowth)
+	growth := max((live-cached)*int64(p.base)/200, freeGrowth)
 	return int(min(100*growth/max(live, 1), int64(p.base)))
 }
 

@@ -2,16 +2,17 @@ package daemon
 
 import "testing"
 
-// The heap grows by what lives beside the cache, but 64 MiB, whatever the
-// cache has.
+// The heap grows by half of what lives beside the cache, or by 64 MiB, but never
+// by more than lives.
 func TestPace(t *testing.T) {
 	p := &pacer{base: 100}
 	for _, c := range []struct{ live, cached, growth int64 }{
 		{0, 0, 0},
 		{10, 0, 10},
-		{300, 0, 300},
+		{100, 0, 64},
+		{300, 0, 150},
 		{300, 270, 64},
-		{1000, 700, 300},
+		{1000, 700, 150},
 		{1088, 1024, 64},
 		{100, 200, 64}, // the cache has grown since the collection
 	} {
