@@ -29,6 +29,10 @@ import (
 //	TMPDIR=/dev/shm unshare -n sh -c 'ip link set lo up; ./bazil.test -test.run TestSyncSpeed -test.v -syncspeed a,b,c,d'
 //
 // Two servers run as processes, white with the change and black that gets it.
+// Of the most memory that a server had, RSS, a part are pages of its Bolt files,
+// which the kernel takes back when it needs them; anon are the others. Both
+// stand there from when white's files were taken in.
+//
 // What white has is durable before the clock runs, but for changes that are
 // followed: there it runs from before the file is written on white's mount
 // until black's mount shows it.
@@ -42,7 +46,7 @@ func TestSyncSpeed(t *testing.T) {
 	if *speedCases == "" {
 		t.Skip("-syncspeed says what to measure")
 	}
-	fmt.Printf("%-44s %9s %9s %7s %7s %7s %7s\n", "case", "seconds", "MB sent", "CPU w", "CPU b", "RSS w", "RSS b")
+	fmt.Printf("%-44s %9s %9s %7s %7s %7s %7s %7s %7s\n", "case", "seconds", "MB sent", "CPU w", "CPU b", "RSS w", "RSS b", "anon w", "anon b")
 	for _, c := range strings.Split(*speedCases, ",") {
 		run, ok := map[string]func(*testing.T, *speedPair){
 			"a": speedLarge, "b": speedSmall,
@@ -89,11 +93,40 @@ func (p *speedPair) measure(t *testing.T, name string, f func()) {
 	for _, d := range []*device{p.white, p.black} {
 		must(t, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", d.server.Process.Pid), []byte("5"), 0)) // forgets the peak
 	}
+	anon := watchAnon(t, p.white, p.black)
 	sent, white, black, began := loopbackBytes(t), cpuOf(t, p.white), cpuOf(t, p.black), time.Now()
 	f()
 	took := time.Since(began)
-	fmt.Printf("%-44s %9.3f %9.2f %7.2f %7.2f %7d %7d\n", name, took.Seconds(), float64(loopbackBytes(t)-sent)/1e6,
-		cpuOf(t, p.white)-white, cpuOf(t, p.black)-black, rssOf(t, p.white), rssOf(t, p.black))
+	most := anon()
+	fmt.Printf("%-44s %9.3f %9.2f %7.2f %7.2f %7d %7d %7d %7d\n", name, took.Seconds(), float64(loopbackBytes(t)-sent)/1e6,
+		cpuOf(t, p.white)-white, cpuOf(t, p.black)-black, memoryOf(t, p.white, "VmHWM"), memoryOf(t, p.black, "VmHWM"), most[0], most[1])
+}
+
+// watchAnon begins to look at the memory of servers that is no mapped file,
+// which the kernel takes back when it needs it. What it returns ends that, and
+// tells the most that it has seen of each, in MiB.
+func watchAnon(t *testing.T, devices ...*device) (most func() []int) {
+	t.Helper()
+	out := make([]int, len(devices))
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for tick := time.NewTicker(5 * time.Millisecond); ; {
+			for i, d := range devices {
+				out[i] = max(out[i], memoryOf(t, d, "RssAnon"))
+			}
+			select {
+			case <-tick.C:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() []int {
+		close(stop)
+		<-done
+		return out
+	}
 }
 
 func (p *speedPair) sync(t *testing.T) {
@@ -129,13 +162,14 @@ func cpuOf(t *testing.T, d *device) float64 {
 	return float64(user+system) / 100
 }
 
-// rssOf is the most memory that a server has had since measure began, in MiB.
-func rssOf(t *testing.T, d *device) int {
+// memoryOf is one of the figures of a server's memory, in MiB: VmHWM is the most
+// that it has had since measure began.
+func memoryOf(t *testing.T, d *device, figure string) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.server.Process.Pid))
 	must(t, err)
 	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); f[0] == "VmHWM:" {
+		if f := strings.Fields(line); f[0] == figure+":" {
 			n, err := strconv.Atoi(f[1])
 			must(t, err)
 			return n >> 10
