@@ -189,9 +189,13 @@ func (c *Chunks) newSegment() (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.addSegment(seg)
+	return seg, nil
+}
+
+func (c *Chunks) addSegment(seg *segment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.segments[seg.number] = seg
 	c.unsealed = append(c.unsealed, seg)
-	return seg, nil
 }

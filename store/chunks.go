@@ -21,7 +21,7 @@ const (
 // Chunks is the content store that all volumes of a data directory share:
 // sealed chunks by their IDs. It is safe for concurrent use.
 //
-// Locks are taken in this order: collecting, sealing, writer, indexing, mu,
+// Locks are taken in this order: collecting, sealing, writer, indexing, reserving, mu,
 // then those of handles and the cache. Those before mu may be held while files
 // are read and written; only collecting and sealing while one waits for Sync.
 type Chunks struct {
@@ -53,9 +53,11 @@ type Chunks struct {
 	indexing   sync.Mutex    // held while tables are merged, rebuilt or replaced
 	lastTab    uint32        // guarded by indexing: the highest number of a table file
 
+	reserving sync.Mutex // held while the reserve is made or spent
+
 	keep atomic.Pointer[keepSet] // what a running collection must not free; nil if none runs
 
-	spent atomic.Bool // a collection lives on the reserve
+	spent atomic.Bool // a collection lives on the reserve; changed under reserving
 
 	// sealSlots has an element for each full segment in sealQueue that
 	// appending put there.

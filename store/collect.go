@@ -48,8 +48,7 @@ func (c *Chunks) Collect(ctx context.Context, mark func(ctx context.Context, kee
 	}
 	c.keep.Store(run.keep)
 	defer c.keep.Store(nil)
-	defer c.unspend()
-	if err := run.run(ctx, mark); err != nil {
+	if err := errors.Join(run.run(ctx, mark), c.unspend(true)); err != nil {
 		return run.progress, fmt.Errorf("collect: %w", err)
 	}
 	return run.progress, nil
@@ -89,7 +88,10 @@ func (r *collection) run(ctx context.Context, mark func(context.Context, func(ID
 		}
 		r.report()
 	}
-	return errors.Join(r.c.mergeTables(ctx), r.c.refillReserve())
+	if err := r.c.mergeTables(ctx); err != nil && !isFull(err) {
+		return err
+	}
+	return r.c.refillReserve()
 }
 
 func (r *collection) report() {
@@ -163,11 +165,12 @@ func (r *collection) countAll(ctx context.Context) (map[uint32]*sparse, *table, 
 			return nil, t, err
 		}
 	}
-	if r.o.DryRun { // else all were sealed before
-		for _, seg := range r.c.unsealedNow() {
-			for _, e := range r.c.sortedEntries(seg) {
-				r.count(counts, e)
-			}
+	for _, seg := range r.c.unsealedNow() {
+		if !r.o.DryRun && !r.c.canDie(seg) {
+			continue
+		}
+		for _, e := range r.c.sortedEntries(seg) {
+			r.count(counts, e)
 		}
 	}
 	return counts, nil, ctx.Err()
@@ -178,6 +181,17 @@ func (c *Chunks) unsealedNow() []*segment {
 	defer c.mu.RUnlock()
 	return slices.Clone(c.unsealed)
 }
+
+// canDie says whether a segment may be emptied: nothing is appended to it, and
+// if it has no footer that is for want of space.
+func (c *Chunks) canDie(seg *segment) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return seg.mayDie()
+}
+
+// mayDie is canDie for who holds mu.
+func (s *segment) mayDie() bool { return s.mem == nil || s.retired && !s.failed }
 
 func (c *Chunks) tablesNow() []*table {
 	c.mu.RLock()
@@ -238,8 +252,8 @@ func (r *collection) choose(counts map[uint32]*sparse) []sparse {
 // empty copies what is live in a segment and removes it.
 func (r *collection) empty(ctx context.Context, s sparse) error {
 	seg := s.seg
-	if r.setDying(seg, true) {
-		return nil // it is not sealed any more
+	if !r.setDying(seg, true) {
+		return nil // it has become one that failed, or is read anew
 	}
 	removed := false
 	defer func() {
@@ -263,38 +277,50 @@ func (r *collection) empty(ctx context.Context, s sparse) error {
 		return err
 	}
 	removed = true
-	defer r.c.unspend()
 	r.progress.Done++
 	r.progress.Copied += copied
 	r.progress.Freed += s.size - copied
-	return r.c.removeSegment(seg)
+	if err := r.c.removeSegment(seg); err != nil {
+		return err
+	}
+	return r.c.unspend(false)
 }
 
 // setDying says that nothing new may rely on what is in the segment: from then
-// on its chunks are stored again when they are Put. True if it is unsealed and
-// cannot die.
-func (r *collection) setDying(seg *segment, dying bool) (unsealed bool) {
+// on its chunks are stored again when they are Put. False if it cannot die.
+func (r *collection) setDying(seg *segment, dying bool) bool {
 	r.c.mu.Lock()
 	defer r.c.mu.Unlock()
-	if dying && seg.mem != nil {
-		return true
+	if dying && !seg.mayDie() {
+		return false
 	}
 	seg.dying = dying
-	return false
+	return true
 }
 
-// entriesOf returns the chunks of a sealed segment as they stand in it.
+// entriesOf returns the chunks of a segment as they stand in it.
 func (c *Chunks) entriesOf(seg *segment) ([]entry, error) {
+	entries, err := c.anyOrder(seg)
+	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.offset, b.offset) })
+	return entries, err
+}
+
+func (c *Chunks) anyOrder(seg *segment) ([]entry, error) {
+	c.mu.RLock()
+	unsealed := seg.mem != nil
+	c.mu.RUnlock()
+	if unsealed {
+		if entries := c.sortedEntries(seg); len(entries) > 0 {
+			return entries, nil
+		}
+	}
 	t, err := openFooter(&segment{number: seg.number, handle: seg.handle})
 	if err != nil {
 		return nil, err
 	}
 	entries := make([]entry, 0, t.trail.entries)
-	if err := t.each(func(e entry) bool { entries = append(entries, e); return true }); err != nil {
-		return nil, err
-	}
-	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.offset, b.offset) })
-	return entries, nil
+	err = t.each(func(e entry) bool { entries = append(entries, e); return true })
+	return entries, err
 }
 
 // copyLive appends those chunks that are live to other segments. Stuck says
@@ -350,16 +376,18 @@ func (c *Chunks) goodElsewhere(e entry) bool {
 	return false
 }
 
-// appendReserved is appendCopy that may use up the reserve.
+// appendReserved is appendCopy that may use the reserve. On a disk that gives
+// new room to what is written over old the reserve is full, too: its zeros have
+// then been cut off, and the third try has the room they took.
 func (c *Chunks) appendReserved(ctx context.Context, id ID, sealed []byte) error {
 	err := c.appendCopy(ctx, id, sealed)
-	if !isFull(err) {
-		return err
+	for try := 0; isFull(err) && try < 2; try++ {
+		if spend := c.spendReserve(ctx); spend != nil {
+			return errors.Join(err, spend)
+		}
+		err = c.appendCopy(ctx, id, sealed)
 	}
-	if free := c.spendReserve(); free != nil {
-		return errors.Join(err, free)
-	}
-	return c.appendCopy(ctx, id, sealed)
+	return err
 }
 
 // removeSegment forgets a segment and removes its file. Merged tables may go
@@ -367,6 +395,12 @@ func (c *Chunks) appendReserved(ctx context.Context, id ID, sealed []byte) error
 func (c *Chunks) removeSegment(seg *segment) error {
 	c.mu.Lock()
 	delete(c.segments, seg.number)
+	c.unsealed = slices.DeleteFunc(slices.Clone(c.unsealed), func(o *segment) bool { return o == seg })
+	for id, e := range c.doubtful {
+		if e.segment == seg.number { // it is dead, or there is another copy
+			delete(c.doubtful, id)
+		}
+	}
 	c.removals++
 	c.tables = slices.DeleteFunc(slices.Clone(c.tables), func(t *table) bool { return t.handle == seg.handle })
 	for e := range c.damaged {

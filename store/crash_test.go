@@ -190,10 +190,30 @@ func (h *crashRun) stepCollect() {
 		}
 		return nil
 	}
+	full := h.r.IntN(2) == 0 && h.fillDisk()
 	_, err := h.c.Collect(context.Background(), mark, CollectOptions{MinDead: 0.01 + h.r.Float64()/2})
 	if err != nil && h.fs.Fail == nil {
-		h.fail("collect: %v", err)
+		h.fail("collect, on a full disk %v: %v", full, err)
 	}
+	h.fs.Mu.Lock()
+	h.fs.Room = 0
+	h.fs.Mu.Unlock()
+}
+
+// fillDisk makes the disk full if the store has a reserve.
+func (h *crashRun) fillDisk() bool {
+	err := h.c.refillReserve()
+	if err != nil && h.fs.Fail == nil {
+		h.fail("reserve: %v", err)
+	}
+	h.fs.Mu.Lock()
+	reserve := h.fs.Files[h.c.reservePath()]
+	h.fs.Mu.Unlock()
+	if reserve == nil {
+		return false
+	}
+	h.fs.fill()
+	return true
 }
 
 // stepKill ends the process, not the machine: what was written stays.

@@ -127,10 +127,15 @@
 //
 // # The reserve
 //
-// chunks/reserve holds half a segment of zeros once there are eight
-// segments. A collection on a full disk removes it to have room to copy into,
-// keeps other writers away from that room until it has freed some, and makes it
-// again.
+// chunks/reserve holds zeros, as many as a segment has bytes, once there are
+// eight segments. A collection that finds the disk full makes a segment of it
+// and copies live chunks into room that nobody can take away meanwhile:
+// neither writers, nor footers, nor a volume's Bolt file, nor another program.
+// Writers are refused from then on until the reserve is whole again, which is
+// as soon as the segments freed give the room, or the collection is over. A
+// full segment that has no footer for want of room is collected like others.
+// The segment made of the reserve has zeros behind its records until they are
+// written over or its footer cuts them; recovery takes them for a torn end.
 //
 // # The cache
 //

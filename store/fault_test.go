@@ -183,52 +183,6 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// TestCollectOnFullDisk: the reserve is what a collection copies into.
-func TestCollectOnFullDisk(t *testing.T) {
-	fs := newFaultFiles()
-	space := int64(4 << 20)
-	fs.Fail = func(call, path string) error {
-		if call == "write" && fs.used() > space {
-			return &os.PathError{Op: call, Path: path, Err: syscall.ENOSPC}
-		}
-		return nil
-	}
-	c := simChunks(t, fs, 64<<10)
-	all := putMany(t, c, 600, 1000)
-	c.sealAll()
-	if err := c.refillReserve(); err != nil || fs.Files[c.reservePath()] == nil {
-		t.Fatalf("no reserve: %v", err)
-	}
-	fs.Mu.Lock()
-	space = fs.used() - 1 // full from now on
-	fs.Mu.Unlock()
-	extra := newChunk(999, 1000)
-	if _, err := c.Put(context.Background(), extra.id, extra.sealed); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatalf("put: %v", err)
-	}
-	var live []chunk // something in every segment
-	for i := 0; i < len(all); i += 7 {
-		live = append(live, all[i])
-	}
-	got, err := c.Collect(context.Background(), markAll(live), CollectOptions{})
-	if err != nil || got.Freed < 200_000 {
-		t.Fatalf("%+v %v", got, err)
-	}
-	for _, ch := range live {
-		mustGet(t, c, ch)
-	}
-	mustPut(t, c, extra)
-	mustSync(t, c)
-}
-
-// used returns the bytes of all files; the caller holds mu.
-func (fs faultFiles) used() (n int64) {
-	for _, f := range fs.Files {
-		n += int64(len(f.Seen))
-	}
-	return n
-}
-
 // TestVersionsRefused: a segment, a record or a table of a later version is
 // refused by name, not taken for damage.
 func TestVersionsRefused(t *testing.T) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"slices"
 
 	"bazil/store/faultfs"
@@ -18,6 +19,15 @@ func (fs faultFiles) rename(from, to string) error      { return fs.Rename(from,
 func (fs faultFiles) list(dir string) ([]string, error) { return fs.List(dir) }
 func (fs faultFiles) mkdir(string) error                { return nil }
 func (fs faultFiles) syncDir(dir string) error          { return fs.SyncDir(dir) }
+
+func (fs faultFiles) free(string) (int64, error) {
+	fs.Mu.Lock()
+	defer fs.Mu.Unlock()
+	if fs.Room == 0 {
+		return math.MaxInt64, nil
+	}
+	return max(fs.Room-fs.Used(), 0), nil
+}
 
 func (fs faultFiles) opened(f *faultfs.File, err error) (file, error) {
 	if err != nil {

@@ -25,6 +25,8 @@ type files interface {
 	list(dir string) ([]string, error)
 	mkdir(dir string) error
 	syncDir(dir string) error
+	// free is how many bytes may still be written in a directory.
+	free(dir string) (int64, error)
 }
 
 // file is an open file.
@@ -50,6 +52,14 @@ func (osFiles) remove(path string) error       { return os.Remove(path) }
 func (osFiles) rename(from, to string) error   { return os.Rename(from, to) }
 func (osFiles) syncDir(dir string) error       { return syncDir(dir) }
 func (osFiles) mkdir(dir string) error         { return os.MkdirAll(dir, dirMode) }
+
+func (osFiles) free(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
 
 func (osFiles) list(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)

@@ -11,9 +11,15 @@ import (
 // sealing goroutine. Slot says that the caller has taken a slot for it.
 func (c *Chunks) queueSeal(seg *segment, slot bool) {
 	c.mu.Lock()
-	c.sealQueue = append(c.sealQueue, sealJob{seg, slot})
+	c.enqueue(sealJob{seg, slot})
 	c.mu.Unlock()
 	c.kickSeal()
+}
+
+// enqueue notes that a segment waits for its footer; the caller holds mu.
+func (c *Chunks) enqueue(job sealJob) {
+	job.seg.retired = true
+	c.sealQueue = append(c.sealQueue, job)
 }
 
 func (c *Chunks) kickSeal() {
@@ -35,6 +41,9 @@ func (c *Chunks) sealLoop() {
 		select {
 		case <-c.toSeal:
 			c.sealAll()
+			if c.spent.Load() {
+				continue // until there is room
+			}
 			if err := c.mergeTables(c.ctx); err != nil && c.ctx.Err() == nil {
 				c.log.Error("cannot merge index tables", "err", err)
 			}
@@ -87,7 +96,7 @@ func (c *Chunks) seal(seg *segment) error {
 		return fmt.Errorf("segment %d: %w: left without a footer", seg.number, ErrFailed)
 	}
 	if seg.size == segmentHeaderSize {
-		return c.dropUnsealed(seg)
+		return c.removeSegment(seg) // it came to hold nothing
 	}
 	if err := c.checkSpent(); err != nil {
 		return err // and again later
@@ -100,14 +109,6 @@ func (c *Chunks) seal(seg *segment) error {
 	defer c.mu.Unlock()
 	c.sealed(seg, t)
 	return nil
-}
-
-// dropUnsealed removes a segment that came to hold nothing.
-func (c *Chunks) dropUnsealed(seg *segment) error {
-	c.mu.Lock()
-	c.unsealed = slices.DeleteFunc(slices.Clone(c.unsealed), func(o *segment) bool { return o == seg })
-	c.mu.Unlock()
-	return c.removeSegment(seg)
 }
 
 // sealed replaces a segment's memory map by its table; the caller holds mu.

@@ -287,7 +287,7 @@ func (c *Chunks) resumeLast() {
 		if seg.number == c.lastSeg.Load() && seg.size < c.segmentSize {
 			c.active = seg
 		} else {
-			c.sealQueue = append(c.sealQueue, sealJob{seg: seg})
+			c.enqueue(sealJob{seg: seg})
 		}
 	}
 }
@@ -385,5 +385,5 @@ func (c *Chunks) unseal(seg *segment, found *scan) {
 	c.reportGaps(seg, found)
 	c.unsealed = append(slices.Clone(c.unsealed), seg)
 	slices.SortFunc(c.unsealed, func(a, b *segment) int { return int(a.number) - int(b.number) })
-	c.sealQueue = append(c.sealQueue, sealJob{seg: seg})
+	c.enqueue(sealJob{seg: seg})
 }

@@ -1,78 +1,150 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// The reserve is a file of zeros that is given up when the disk is full and a
-// collection needs space to copy into. It is half a segment, so that one that
-// is half dead can be emptied, and exists once the store is large enough for
-// that not to matter.
+// The reserve is a file of zeros as long as a segment. A collection on a full
+// disk makes a segment of it and writes into the room that it has: so nothing
+// else that wants room, here or in another program, can take that away, and
+// the live chunks of any segment find a place. It exists once the store is
+// large enough for it not to matter.
 const (
 	reserveFile  = "reserve"
-	reservePart  = 2 // of a segment
 	reserveAfter = 8 // segments there must be
 )
 
 func (c *Chunks) reservePath() string { return filepath.Join(c.dir, reserveFile) }
 
-// refillReserve makes the reserve if the store is large enough and there is
-// none. That the disk is too full for it is no error.
+// refillReserve makes the reserve if there is none, unless a collection lives
+// on it.
 func (c *Chunks) refillReserve() error {
+	c.reserving.Lock()
+	defer c.reserving.Unlock()
+	if c.spent.Load() {
+		return nil
+	}
+	_, err := c.makeReserve()
+	return err
+}
+
+// makeReserve makes the reserve, or goes on making it, if the store is large
+// enough and the disk has the room. It says whether there is one, or need not
+// be. The caller holds reserving.
+func (c *Chunks) makeReserve() (there bool, err error) {
 	c.mu.RLock()
 	n := len(c.segments)
 	c.mu.RUnlock()
 	if n < reserveAfter {
-		return nil
+		return true, nil
 	}
-	f, err := c.files.create(c.reservePath())
-	if errors.Is(err, os.ErrExist) {
-		return nil
+	f, err := c.files.open(c.reservePath())
+	if errors.Is(err, os.ErrNotExist) {
+		f, err = c.files.create(c.reservePath())
 	}
 	if err == nil {
-		err = errors.Join(writeZeros(f, c.segmentSize/reservePart), f.Close())
-		if err != nil {
-			err = errors.Join(err, c.files.remove(c.reservePath()))
+		there, err = c.fillReserve(f)
+		err = errors.Join(err, f.Close())
+	}
+	if err == nil && there {
+		return true, nil
+	}
+	remove := c.files.remove(c.reservePath())
+	if isFull(err) || errors.Is(remove, os.ErrNotExist) {
+		err, remove = nil, nil
+	}
+	if err = errors.Join(err, remove); err != nil {
+		err = fmt.Errorf("reserve: %w", err)
+	}
+	return false, err
+}
+
+// fillReserve writes zeros to the end of the reserve, unless the disk is too
+// full for them.
+func (c *Chunks) fillReserve(f file) (filled bool, err error) {
+	size, err := f.Size()
+	if err != nil || size >= c.segmentSize {
+		return err == nil, err
+	}
+	if free, err := c.files.free(c.dir); err != nil || free < c.segmentSize-size {
+		return false, err
+	}
+	zeros := make([]byte, min(c.segmentSize-size, 1<<20))
+	for off := size; off < c.segmentSize; off += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), c.segmentSize-off)], off); err != nil {
+			return false, err
 		}
 	}
-	if err != nil && !isFull(err) {
+	return true, f.Sync()
+}
+
+// spendReserve makes the reserve the active segment, if there is one. Until
+// unspend nobody but the collection appends.
+func (c *Chunks) spendReserve(ctx context.Context) error {
+	if err := c.lockWriter(ctx); err != nil {
+		return err
+	}
+	defer c.unlockWriter()
+	c.reserving.Lock()
+	defer c.reserving.Unlock()
+	c.spent.Store(true)
+	seg, err := reserveSegment(c.handles, c.reservePath(), c.dir, c.lastSeg.Add(1))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // the store is small, or the reserve is spent
+	}
+	if err != nil {
 		return fmt.Errorf("reserve: %w", err)
 	}
+	if c.active != nil {
+		c.queueSeal(c.active, false)
+	}
+	c.active = seg
+	c.addSegment(seg)
 	return nil
 }
 
-func writeZeros(f file, n int64) error {
-	zeros := make([]byte, min(n, 1<<20))
-	for off := int64(0); off < n; off += int64(len(zeros)) {
-		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), n-off)], off); err != nil {
-			return err
-		}
+// reserveSegment makes a segment of the reserve. Its header is on disk before
+// it has the name: one with neither header nor record might be damage.
+func reserveSegment(hs *handles, reserve, dir string, number uint32) (*segment, error) {
+	f, err := hs.files.open(reserve)
+	if err != nil {
+		return nil, err
 	}
-	return f.Sync()
+	header := segmentHeader{number: number, created: time.Now()}.append(nil)
+	if _, err = f.WriteAt(header, 0); err == nil {
+		err = f.Sync()
+	}
+	path := filepath.Join(dir, segmentName(number))
+	if err == nil {
+		err = hs.files.rename(reserve, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return emptySegment(hs, path, f, number), nil
 }
 
-// spendReserve frees the space of the reserve. Until unspend, nobody but the
-// collection gets any of it.
-func (c *Chunks) spendReserve() error {
-	c.spent.Store(true)
-	err := c.files.remove(c.reservePath())
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil // a small store has none
+// unspend lets everybody write again if there is a reserve, or anyhow if the
+// collection is over.
+func (c *Chunks) unspend(over bool) error {
+	c.reserving.Lock()
+	defer c.reserving.Unlock()
+	if !c.spent.Load() {
+		return nil
 	}
-	return err
-}
-
-// unspend lets everybody write again: the collection has freed more than the
-// reserve, or is over.
-func (c *Chunks) unspend() {
-	if c.spent.Swap(false) {
+	there, err := c.makeReserve()
+	if there || over {
+		c.spent.Store(false)
 		c.kickSeal()
 	}
+	return err
 }
 
 // errReserved is what writers get while a collection lives on the reserve.

@@ -25,6 +25,7 @@ type segment struct {
 	bytes   int64       // sealed bytes in them
 	mem     map[ID]span // where chunks are; nil once sealed
 	marked  bool        // the last record says that all before it is durable
+	retired bool        // nothing is appended any more
 	failed  bool        // a flush failed: nothing is appended any more, and no footer written
 	dying   bool        // collection is emptying it: nothing may come to depend on it
 }
@@ -67,7 +68,12 @@ func createSegment(hs *handles, dir string, number uint32) (*segment, error) {
 	if _, err := f.WriteAt(header, 0); err != nil {
 		return nil, errors.Join(err, f.Close(), hs.files.remove(path))
 	}
-	return &segment{number: number, handle: hs.add(path, f), size: segmentHeaderSize, mem: map[ID]span{}}, nil
+	return emptySegment(hs, path, f, number), nil
+}
+
+// emptySegment is one of which the file f has a header and no more.
+func emptySegment(hs *handles, path string, f file, number uint32) *segment {
+	return &segment{number: number, handle: hs.add(path, f), size: segmentHeaderSize, mem: map[ID]span{}}
 }
 
 // readSealed reads the sealed bytes of an entry and appends them to dst,

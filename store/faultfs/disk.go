@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/zeebo/blake3"
 )
@@ -32,6 +33,25 @@ type Disk struct {
 	Fail func(call, path string) error
 	// Lie, if set, says that a Sync of path shall do nothing.
 	Lie func(path string) bool
+	// Room, if not 0, is what all files may have in bytes: a write that would
+	// make a file longer and has not all the room for it gives ENOSPC.
+	Room int64
+}
+
+// Used is how many bytes all files have. Mu is held.
+func (d *Disk) Used() (n int64) {
+	for _, f := range d.Files {
+		n += int64(len(f.Seen))
+	}
+	return n
+}
+
+// full is the error of a write that makes the file n longer.
+func (d *Disk) full(path string, n int64) error {
+	if d.Room == 0 || n <= 0 || d.Used()+n <= d.Room {
+		return nil
+	}
+	return &os.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}
 }
 
 // Node is a file.
@@ -357,6 +377,8 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 	err := f.d.call("write", f.path)
 	if err != nil {
 		p = p[:len(p)/2]
+	} else if err = f.d.full(f.path, off+int64(len(p))-int64(len(f.n.Seen))); err != nil {
+		p = nil
 	}
 	f.change(change{off, append([]byte{}, p...)})
 	f.d.done(fmt.Sprintf("write %s %d+%d", f.path, off, len(p)))

@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+const fullSegment = 64 << 10
+
+// fullStore returns a store on a disk that is full to the last byte, with its
+// reserve, and what it has: most of its segments are sealed.
+func fullStore(t *testing.T) (*Chunks, faultFiles, []chunk) {
+	fs := newFaultFiles()
+	c := simChunks(t, fs, fullSegment)
+	all := putMany(t, c, 13*(fullSegment/1064)-4, 1000)
+	c.sealAll()
+	if err := c.refillReserve(); err != nil || fs.Files[c.reservePath()] == nil {
+		t.Fatalf("no reserve: %v", err)
+	}
+	fs.fill()
+	return c, fs, all
+}
+
+// fill leaves no room on the disk.
+func (fs faultFiles) fill() {
+	fs.Mu.Lock()
+	fs.Room = fs.Used()
+	fs.Mu.Unlock()
+}
+
+// some returns num of every den chunks.
+func some(all []chunk, num, den int) (live []chunk) {
+	for i, ch := range all {
+		if i%den < num {
+			live = append(live, ch)
+		}
+	}
+	return live
+}
+
+// TestCollectOnFullDisk: a collection can run when there is no byte left,
+// whatever part of the segments is alive, and whoever wants room meanwhile.
+func TestCollectOnFullDisk(t *testing.T) {
+	for _, part := range [][2]int{{1, 7}, {1, 2}, {11, 16}} {
+		t.Run(fmt.Sprint(part[0], " of ", part[1], " alive"), func(t *testing.T) {
+			c, fs, all := fullStore(t)
+			extra := newChunk(99999, 1000)
+			if _, err := c.Put(context.Background(), extra.id, extra.sealed); !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("put: %v", err)
+			}
+			live := some(all, part[0], part[1])
+			for _, err := range collectBeside(t, c, live) {
+				t.Error(err)
+			}
+			fs.Mu.Lock()
+			if r := fs.Files[c.reservePath()]; r == nil || len(r.Seen) != fullSegment {
+				t.Error("there is no reserve for the next one")
+			}
+			fs.Mu.Unlock()
+			for _, ch := range live {
+				mustGet(t, c, ch)
+			}
+			for _, ch := range all {
+				if !slices.ContainsFunc(live, func(l chunk) bool { return l.id == ch.id }) && c.Has(ch.id) {
+					t.Fatal("a dead chunk is left")
+				}
+			}
+		})
+	}
+}
+
+// TestCollectOnCopyingDisk: where a write over old bytes takes new room, as in
+// a file system that never overwrites, the reserve is room nevertheless.
+func TestCollectOnCopyingDisk(t *testing.T) {
+	c, fs, all := fullStore(t)
+	refused := 0
+	fs.Mu.Lock()
+	fs.Fail = func(call, path string) error {
+		spent := path == c.reservePath() && fs.Files[path] == nil // it has the name of a segment now
+		if call == "write" && spent && fs.Used() >= fs.Room {
+			refused++
+			return &os.PathError{Op: call, Path: path, Err: syscall.ENOSPC}
+		}
+		return nil
+	}
+	fs.Mu.Unlock()
+	live := some(all, 1, 2)
+	if _, err := c.Collect(context.Background(), markAll(live), CollectOptions{}); err != nil || refused == 0 {
+		t.Fatalf("%v, with %d writes refused", err, refused)
+	}
+	for _, ch := range live {
+		mustGet(t, c, ch)
+	}
+}
+
+// collectBeside collects while others write as much as they can and segments
+// are sealed.
+func collectBeside(t *testing.T, c *Chunks, live []chunk) (errs []error) {
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			c.kickSeal()
+		}
+	})
+	wg.Go(func() {
+		for n := uint64(1 << 20); ctx.Err() == nil; n++ {
+			ch := newChunk(n, 1000)
+			if _, err := c.Put(ctx, ch.id, ch.sealed); err != nil && ctx.Err() == nil && !errors.Is(err, syscall.ENOSPC) {
+				t.Error(err)
+			}
+		}
+	})
+	if _, err := c.Collect(ctx, markAll(live), CollectOptions{}); err != nil {
+		errs = append(errs, err)
+	}
+	stop()
+	wg.Wait()
+	return errs
+}
