@@ -7,26 +7,33 @@ import (
 )
 
 // BenchmarkThroughput sends over loopback in writes of several sizes, to a
-// reader with a buffer of the same size.
+// reader with a buffer of the same size, with each cipher.
 func BenchmarkThroughput(b *testing.B) {
-	for _, size := range []int{4 << 10, 64 << 10, 128 << 10, 1 << 20} {
-		b.Run(fmt.Sprint(size>>10, "KiB"), func(b *testing.B) {
-			from, to := pair(b)
-			done := make(chan error)
-			go func() { done <- discard(to, size) }()
-			p := make([]byte, size)
-			b.SetBytes(int64(size))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := from.Write(p); err != nil {
-					b.Fatal(err)
-				}
-			}
-			from.Close()
-			if err := <-done; err != nil {
-				b.Fatal(err)
-			}
-		})
+	for _, with := range []struct {
+		name  string
+		offer suites
+	}{{"AESGCM", fastSuites()}, {"ChaChaPoly", 0}} {
+		for _, size := range []int{4 << 10, 64 << 10, 128 << 10, 1 << 20} {
+			b.Run(fmt.Sprintf("%s/%dKiB", with.name, size>>10), func(b *testing.B) { throughput(b, with.offer, size) })
+		}
+	}
+}
+
+func throughput(b *testing.B, offer suites, size int) {
+	from, to := shake(b, offer, offer)
+	done := make(chan error)
+	go func() { done <- discard(to, size) }()
+	p := make([]byte, size)
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := from.Write(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+	from.Close()
+	if err := <-done; err != nil {
+		b.Fatal(err)
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"net"
 	"sync"
 	"time"
-
-	"github.com/flynn/noise"
 )
 
 // closeWait is how long Close waits for a Write in progress and for the close
@@ -26,10 +24,10 @@ type Conn struct {
 	closed bool
 }
 
-func newConn(raw net.Conn, remote PublicKey, role Role, in, out *noise.CipherState) *Conn {
+func newConn(raw net.Conn, remote PublicKey, role Role, in, out half) *Conn {
 	c := &Conn{raw: raw, remote: remote, role: role}
-	c.read.raw, c.read.in.cs = raw, in
-	c.write.raw, c.write.out.cs = raw, out
+	c.read.raw, c.read.in = raw, in
+	c.write.raw, c.write.out = raw, out
 	return c
 }
 

@@ -32,7 +32,7 @@ func Dial(ctx context.Context, cfg Config, addr string, remote PublicKey) (*Conn
 func Client(ctx context.Context, raw net.Conn, cfg Config, remote PublicKey) (*Conn, error) {
 	raw.SetDeadline(time.Now().Add(cfg.timeout()))
 	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
-	c, err := initiate(raw, cfg, remote)
+	c, err := initiate(raw, cfg, remote, fastSuites())
 	if !stop() && ctx.Err() != nil {
 		err = ctx.Err()
 	}

@@ -28,14 +28,14 @@ func (r *recorded) SetDeadline(time.Time) error      { return nil }
 func (r *recorded) SetReadDeadline(time.Time) error  { return nil }
 func (r *recorded) SetWriteDeadline(time.Time) error { return nil }
 
-func fixedHalf() half {
-	suite := noise.NewCipherSuite(noise.DH25519, noise.CipherChaChaPoly, noise.HashBLAKE2s)
-	return half{cs: noise.UnsafeNewCipherState(suite, [32]byte{1, 2, 3}, 0)}
+// fixedHalf is a direction with a key that everybody knows.
+func fixedHalf(s suite) half {
+	return half{cs: noise.UnsafeNewCipherState(s.noise(), [32]byte{1, 2, 3}, 0)}
 }
 
 // fuzzStream is a stream of records under fixedHalf, and its payload.
-func fuzzStream(closed bool, sizes ...int) (wire, plain []byte) {
-	h := fixedHalf()
+func fuzzStream(s suite, closed bool, sizes ...int) (wire, plain []byte) {
+	h := fixedHalf(s)
 	for i, n := range sizes {
 		p := bytes.Repeat([]byte{byte(i)}, n)
 		plain = append(plain, p...)
@@ -50,17 +50,21 @@ func fuzzStream(closed bool, sizes ...int) (wire, plain []byte) {
 // Whatever comes, what is read is what was sealed, in order, and the end is
 // io.EOF only behind a genuine close record.
 func FuzzReader(f *testing.F) {
-	whole, plain := fuzzStream(true, 1, 300, maxPayload, 17, 70, 5000)
-	f.Add(whole, 1000, 4096)
-	f.Add(whole[:len(whole)-1], 70000, 100)
-	f.Add(whole[:50], 1, 1)
-	f.Add([]byte{0, 0, 0, 0}, 1, 1)
-	f.Add([]byte{0xff, 0xff}, 9, 9)
-	f.Add([]byte{0, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, 9, 9)
-	f.Fuzz(func(t *testing.T, wire []byte, step, size int) {
+	var whole, plain [aesGCM + 1][]byte
+	for s := range suite(len(whole)) {
+		whole[s], plain[s] = fuzzStream(s, true, 1, 300, maxPayload, 17, 70, 5000)
+		f.Add(byte(s), whole[s], 1000, 4096)
+		f.Add(byte(s), whole[s][:len(whole[s])-1], 70000, 100)
+		f.Add(byte(s), whole[s][:50], 1, 1)
+		f.Add(byte(s), []byte{0, 0, 0, 0}, 1, 1)
+		f.Add(byte(s), []byte{0xff, 0xff}, 9, 9)
+		f.Add(byte(s), []byte{0, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, 9, 9)
+	}
+	f.Fuzz(func(t *testing.T, number byte, wire []byte, step, size int) {
+		s := suite(number % byte(len(whole)))
 		c := &Conn{}
 		c.raw = &recorded{in: bytes.NewReader(wire), step: max(step&0x1ffff, 1)}
-		c.read.raw, c.read.in = c.raw, fixedHalf()
+		c.read.raw, c.read.in = c.raw, fixedHalf(s)
 		got, p := []byte(nil), make([]byte, max(size&0x1ffff, 1))
 		for {
 			n, err := c.Read(p)
@@ -68,10 +72,10 @@ func FuzzReader(f *testing.F) {
 			if err == nil {
 				continue
 			}
-			if !bytes.HasPrefix(plain, got) {
+			if !bytes.HasPrefix(plain[s], got) {
 				t.Fatal("read what was not sent")
 			}
-			if (err == io.EOF) != bytes.HasPrefix(wire, whole) {
+			if (err == io.EOF) != bytes.HasPrefix(wire, whole[s]) {
 				t.Fatalf("the end is %v", err)
 			}
 			if err != io.EOF && err != io.ErrUnexpectedEOF && !errors.Is(err, errRecord) {
@@ -92,7 +96,7 @@ func FuzzRespond(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	ask, _, _, _ := hs.WriteMessage(nil, nil)
+	ask, _, _, _ := hs.WriteMessage(nil, []byte{0xff})
 	replayed := append(h[:], withLength(ask)...)
 	f.Add(replayed)
 	f.Add(append(replayed, make([]byte, 18)...))
@@ -101,24 +105,24 @@ func FuzzRespond(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		raw := &recorded{in: bytes.NewReader(in), step: 1 << 20}
-		if _, err := respond(raw, knows(us, friend)); err == nil {
+		if _, err := respond(raw, knows(us, friend), fastSuites()); err == nil {
 			t.Fatal("a replay was accepted")
 		}
-		_, from, err := readAsk(&recorded{in: bytes.NewReader(in), step: 1 << 20}, us, h)
-		if raw.out > 0 && (err != nil || from != friend.Public()) {
-			t.Errorf("%d bytes of answer for %v, %v", raw.out, from, err)
+		hs, _, err := readAsk(&recorded{in: bytes.NewReader(in), step: 1 << 20}, us, h)
+		if raw.out > 0 && (err != nil || PublicKey(hs.PeerStatic()) != friend.Public()) {
+			t.Errorf("%d bytes of answer, %v", raw.out, err)
 		}
 	})
 }
 
 // No answer but that of the right key makes a connection.
 func FuzzInitiate(f *testing.F) {
-	f.Add([]byte{0, 48})
+	f.Add([]byte{0, replyLen})
 	f.Add(withLength(make([]byte, replyLen)))
 	f.Add([]byte("SSH-2.0-OpenSSH\r\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		raw := &recorded{in: bytes.NewReader(in), step: 1 << 20}
-		if _, err := initiate(raw, knows(SecretKey{1}), SecretKey{2}.Public()); err == nil {
+		if _, err := initiate(raw, knows(SecretKey{1}), SecretKey{2}.Public(), fastSuites()); err == nil {
 			t.Fatal("a made-up answer was taken")
 		}
 	})

@@ -12,13 +12,14 @@ import (
 )
 
 // version is this format's, in the hello.
-const version = 1
+const version = 2
 
-// The lengths of the two messages of the handshake.
+// The lengths of the two messages of the handshake, with a byte of payload in
+// each.
 const (
 	keyLen   = 32
-	askLen   = keyLen + keyLen + tagLen + tagLen
-	replyLen = keyLen + tagLen
+	askLen   = keyLen + keyLen + tagLen + 1 + tagLen
+	replyLen = keyLen + 1 + tagLen
 )
 
 var (
@@ -54,7 +55,7 @@ func (h hello) check(want hello) error {
 func newState(key SecretKey, remote *PublicKey, h hello) (*noise.HandshakeState, error) {
 	public := key.Public()
 	cfg := noise.Config{
-		CipherSuite:   noise.NewCipherSuite(noise.DH25519, noise.CipherChaChaPoly, noise.HashBLAKE2s),
+		CipherSuite:   chaChaPoly.noise(),
 		Pattern:       noise.HandshakeIK,
 		Prologue:      h[:],
 		StaticKeypair: noise.DHKey{Private: key[:], Public: public[:]},
@@ -67,13 +68,13 @@ func newState(key SecretKey, remote *PublicKey, h hello) (*noise.HandshakeState,
 
 // initiate is the dialer's side of the handshake, on a fresh connection with
 // its deadline set.
-func initiate(raw net.Conn, cfg Config, remote PublicKey) (*Conn, error) {
+func initiate(raw net.Conn, cfg Config, remote PublicKey, offer suites) (*Conn, error) {
 	h := newHello(cfg.Role)
 	hs, err := newState(cfg.Key, &remote, h)
 	if err != nil {
 		return nil, err
 	}
-	ask, _, _, err := hs.WriteMessage(nil, nil)
+	ask, _, _, err := hs.WriteMessage(nil, []byte{byte(offer)})
 	if err != nil {
 		return nil, fmt.Errorf("key %v: %w", remote, err)
 	}
@@ -88,57 +89,65 @@ func initiate(raw net.Conn, cfg Config, remote PublicKey) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, out, in, err := hs.ReadMessage(nil, reply)
+	choice, out, in, err := hs.ReadMessage(nil, reply)
 	if err != nil {
 		return nil, fmt.Errorf("its answer is not from key %v", remote)
 	}
-	c := newConn(raw, remote, cfg.Role, in, out)
+	s, err := parseChoice(choice, offer)
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(raw, remote, cfg.Role, s.half(in), s.half(out))
 	return c, c.write.bare(recordConfirm)
 }
 
 // respond is the listener's side. It returns only when the dialer has proved
 // to be live.
-func respond(raw net.Conn, cfg Config) (*Conn, error) {
+func respond(raw net.Conn, cfg Config, have suites) (*Conn, error) {
 	h := newHello(cfg.Role)
-	hs, remote, err := readAsk(raw, cfg.Key, h)
+	hs, offer, err := readAsk(raw, cfg.Key, h)
 	if err != nil {
 		return nil, err
 	}
+	remote := PublicKey(hs.PeerStatic())
 	if cfg.Known == nil || !cfg.Known(remote) {
 		return nil, &strangerError{remote}
 	}
-	reply, in, out, err := hs.WriteMessage(nil, nil)
+	s := choose(offer, have)
+	reply, in, out, err := hs.WriteMessage(nil, []byte{byte(s)})
 	if err != nil {
 		return nil, err
 	}
 	if _, err := raw.Write(withLength(reply)); err != nil {
 		return nil, err
 	}
-	c := newConn(raw, remote, cfg.Role, in, out)
+	c := newConn(raw, remote, cfg.Role, s.half(in), s.half(out))
 	return c, c.read.confirm()
 }
 
-// readAsk reads the hello and the first message, and who sent it.
-func readAsk(raw net.Conn, key SecretKey, want hello) (*noise.HandshakeState, PublicKey, error) {
+// readAsk reads the hello and the first message: who sent it, which the state
+// that it returns tells, and the suites that it offers.
+func readAsk(raw net.Conn, key SecretKey, want hello) (*noise.HandshakeState, suites, error) {
 	var h hello
 	if _, err := io.ReadFull(raw, h[:]); err != nil {
-		return nil, PublicKey{}, err
+		return nil, 0, err
 	}
 	if err := h.check(want); err != nil {
-		return nil, PublicKey{}, err
+		return nil, 0, err
 	}
 	ask, err := readMessage(raw, askLen)
 	if err != nil {
-		return nil, PublicKey{}, err
+		return nil, 0, err
 	}
 	hs, err := newState(key, nil, h)
 	if err != nil {
-		return nil, PublicKey{}, err
+		return nil, 0, err
 	}
-	if _, _, _, err := hs.ReadMessage(nil, ask); err != nil {
-		return nil, PublicKey{}, errors.New("the dialer wants another key, or its message was changed")
+	offer, _, _, err := hs.ReadMessage(nil, ask)
+	if err != nil {
+		return nil, 0, errors.New("the dialer wants another key, or its message was changed")
 	}
-	return hs, PublicKey(hs.PeerStatic()), nil
+	return hs, suites(offer[0]), nil
 }
 
 // confirm waits for the record that ends the handshake.

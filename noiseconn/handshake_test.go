@@ -117,7 +117,7 @@ func askOf(t *testing.T, role Role, from SecretKey, to PublicKey) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	msg, _, _, err := hs.WriteMessage(nil, nil)
+	msg, _, _, err := hs.WriteMessage(nil, []byte{byte(fastSuites())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestDialerMustConfirm(t *testing.T) {
 		func(h *half) ([]byte, error) { return h.sealBare(nil, recordClose) },
 	} {
 		c := dialRaw(t, l)
-		out := half{cs: byHand(t, c, friend, us.Public())}
+		out := half{cs: byHand(t, c, friend, us.Public(), true)}
 		rec, err := first(&out)
 		if err != nil {
 			t.Fatal(err)
@@ -197,10 +197,10 @@ func TestConfirmStandsAloneAtTheStart(t *testing.T) {
 }
 
 // byHand makes the handshake with nothing of this package, as its doc says,
-// and returns the dialer's sending cipher.
-func byHand(t *testing.T, c net.Conn, from SecretKey, to PublicKey) *noise.CipherState {
+// and returns the dialer's sending cipher, which is AES only if that is offered.
+func byHand(t *testing.T, c net.Conn, from SecretKey, to PublicKey, aes bool) *noise.CipherState {
 	t.Helper()
-	prologue := []byte("bazil\x00\x01\x00")
+	prologue := []byte("bazil\x00\x02\x00")
 	public := from.Public()
 	hs, err := noise.NewHandshakeState(noise.Config{
 		CipherSuite:   noise.NewCipherSuite(noise.DH25519, noise.CipherChaChaPoly, noise.HashBLAKE2s),
@@ -213,25 +213,41 @@ func byHand(t *testing.T, c net.Conn, from SecretKey, to PublicKey) *noise.Ciphe
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask, _, _, _ := hs.WriteMessage(append(bytes.Clone(prologue), 0, 96), nil)
+	offer := []byte{0x80} // one that nobody knows
+	if aes {
+		offer[0] |= 2
+	}
+	ask, _, _, _ := hs.WriteMessage(append(bytes.Clone(prologue), 0, 97), offer)
 	c.Write(ask)
-	reply := make([]byte, 50)
-	if _, err := io.ReadFull(c, reply); err != nil || reply[0] != 0 || reply[1] != 48 {
+	reply := make([]byte, 51)
+	if _, err := io.ReadFull(c, reply); err != nil || reply[0] != 0 || reply[1] != 49 {
 		t.Fatalf("%x, %v", reply, err)
 	}
-	_, out, _, err := hs.ReadMessage(nil, reply[2:])
+	choice, out, _, err := hs.ReadMessage(nil, reply[2:])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out
+	if want := choose(suites(offer[0]), fastSuites()); len(choice) != 1 || choice[0] != byte(want) {
+		t.Fatalf("the choice is %x, want %d", choice, want)
+	}
+	if choice[0] == 0 {
+		return out
+	}
+	s := noise.NewCipherSuite(noise.DH25519, noise.CipherAESGCM, noise.HashBLAKE2s)
+	return noise.UnsafeNewCipherState(s, out.UnsafeKey(), 0)
 }
 
 func TestFormat(t *testing.T) {
+	t.Run("AESGCM", func(t *testing.T) { testFormat(t, true) })
+	t.Run("ChaChaPoly", func(t *testing.T) { testFormat(t, false) })
+}
+
+func testFormat(t *testing.T, aes bool) {
 	us, friend := NewSecretKey(), NewSecretKey()
 	l := listen(t, knows(us, friend))
 	accepted := accepting(t, l)
 	raw := dialRaw(t, l)
-	out := byHand(t, raw, friend, us.Public())
+	out := byHand(t, raw, friend, us.Public(), aes)
 	send := func(head uint16, payload []byte) {
 		h := binary.BigEndian.AppendUint16(nil, head)
 		rec, err := out.Encrypt(bytes.Clone(h), h, payload)
@@ -258,7 +274,7 @@ func TestHelloSaysWhatIsOther(t *testing.T) {
 		want string
 	}{
 		{hello{'S', 'S', 'H', '-', '2', '.', '0', '-'}, "the other side does not speak bazil's protocol"},
-		{hello{'b', 'a', 'z', 'i', 'l', 0, 2, 0}, "the other side speaks version 2 of the protocol, this device speaks 1"},
+		{hello{'b', 'a', 'z', 'i', 'l', 0, 1, 0}, "the other side speaks version 1 of the protocol, this device speaks 2"},
 		{newHello(Answers), `the dialer's role is "answers", want "asks"`},
 		{newHello(9), `the dialer's role is "role 9", want "asks"`},
 	} {

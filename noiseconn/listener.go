@@ -134,7 +134,7 @@ func (l *Listener) begin(raw net.Conn) {
 }
 
 func (l *Listener) handshake(raw net.Conn) {
-	c, err := respond(raw, l.cfg)
+	c, err := respond(raw, l.cfg, fastSuites())
 	if !l.half.remove(raw) && err == nil {
 		err = net.ErrClosed
 	}

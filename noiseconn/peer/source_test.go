@@ -375,15 +375,37 @@ func endlessNames(t *testing.T, size int) answers {
 	}
 }
 
+// BenchmarkChunks moves content from one device's store to another one's, which
+// makes it durable; what is dropped shows what the way there costs. In its
+// profile stand both sides.
 func BenchmarkChunks(b *testing.B) {
 	s := serve(b)
-	ids := s.put(b, 400, 256<<10)
-	b.SetBytes(int64(len(ids)) * 256 << 10)
-	for b.Loop() {
-		if err := s.client.Volume("v").Chunks(b.Context(), ids, func(int, []byte) error { return nil }); err != nil {
+	ids := s.put(b, 1024, 256<<10)
+	src := s.client.Volume("v")
+	check := func(err error) {
+		if err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.Run("dropped", func(b *testing.B) {
+		b.SetBytes(int64(len(ids)) * 256 << 10)
+		for b.Loop() {
+			check(src.Chunks(b.Context(), ids, func(int, []byte) error { return nil }))
+		}
+	})
+	b.Run("kept", func(b *testing.B) {
+		b.SetBytes(int64(len(ids)) * 256 << 10)
+		for b.Loop() {
+			b.StopTimer()
+			to := newHome(b, vol.NewID(), nil).store.Chunks()
+			b.StartTimer()
+			check(src.Chunks(b.Context(), ids, func(i int, sealed []byte) error {
+				_, err := to.Put(b.Context(), ids[i], sealed)
+				return err
+			}))
+			check(to.Sync(b.Context()))
+		}
+	})
 }
 
 func BenchmarkFetch(b *testing.B) {
