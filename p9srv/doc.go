@@ -46,9 +46,14 @@
 // the buffer that it was read into.
 //
 // Tflush cancels the request's context. So a request that waits is over for its
-// client after 0.3 to 0.9 ms at the median, also where all processors are busy
-// with what was written; then it is the system that may take up to 30 ms to let
-// the server run (BenchmarkFlush in cmd/bazil). If the request ends within 3 ms,
+// client after 0.2 to 0.6 ms at the median, also where all processors are busy
+// with what was written (BenchmarkFlush in cmd/bazil). The longest times are then
+// 4 to 20 ms on two processors, of which the server takes 0.1 ms from the read of
+// the Tflush to the write of its answer. The rest is the system's, before it lets
+// the server read or the client have the answer: threads that seal take their
+// slices. More threads for Go, sched_yield between chunks and one sealer less
+// changed that by no more than the measurement varies; a lower priority for
+// sealing halved what others could write. If the request ends within 3 ms,
 // its reply goes out if it succeeded, and is dropped if it was interrupted;
 // Rflush follows. If it does not end, Rflush goes out all the same, and
 // whatever the request still brings about on the fids is undone. Requests that have
