@@ -2,6 +2,7 @@ package ctlfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,18 +21,22 @@ type Watcher interface {
 	// Next waits for changes. paths are the QID.Paths of files whose data or
 	// attributes changed and of directories whose entries changed; all: any
 	// may have changed. None: a command waits until everything is dealt with
-	// that Next told before. Who calls Next again has done so.
+	// that Next told before. Who calls Next again has done so. The error
+	// ErrStopping is told once, before the server stops, and Next called again.
 	Next(ctx context.Context) (paths []uint64, all bool, err error)
 	// Close comes once.
 	Close() error
 }
+
+// ErrStopping is the end of what there is to tell: the server is about to stop.
+var ErrStopping = errors.New("the server is about to stop")
 
 // manyChanges is how many paths stand in one record; more become "all".
 const manyChanges = 4096
 
 // changes is a file of the changes of o, one batch a read:
 //
-//	record = [ "all" | path { blank path } ] newline
+//	record = [ "all" | "stop" | path { blank path } ] newline
 //	path   = decimal number
 func (b *base) changes(o Watched) p9srv.Node {
 	return b.stream("changes", func(ctx context.Context) (nexter, error) {
@@ -49,6 +54,9 @@ func (r *changeReader) close() error { return r.w.Close() }
 
 func (r *changeReader) next(ctx context.Context) ([]byte, error) {
 	paths, all, err := r.w.Next(ctx)
+	if errors.Is(err, ErrStopping) {
+		return []byte("stop\n"), nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -66,11 +74,14 @@ func (r *changeReader) next(ctx context.Context) ([]byte, error) {
 	return record, nil
 }
 
-// ParseChanges reads a record of a changes file.
+// ParseChanges reads a record of a changes file; ErrStopping is one, too.
 func ParseChanges(record string) (paths []uint64, all bool, err error) {
 	record = strings.TrimSuffix(record, "\n")
-	if record == "all" {
+	switch record {
+	case "all":
 		return nil, true, nil
+	case "stop":
+		return nil, false, ErrStopping
 	}
 	for _, f := range strings.Fields(record) {
 		p, err := strconv.ParseUint(f, 10, 64)

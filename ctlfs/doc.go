@@ -92,7 +92,9 @@
 // that volume, the root's of all volumes. An empty line is told when a command
 // waits: sync and resolve do, up to a second, so that what they brought is seen
 // everywhere when they return. Who reads again after it has dealt with all that
-// it was told before.
+// it was told before. The word stop is told once, when the server is about to
+// stop: it waits for that, up to a second, until who was told reads again or
+// closes the file.
 //
 // sharing has a file for each sharing key. To add one, create its file and
 // write the key's 32 bytes in a single write; a file that is closed without

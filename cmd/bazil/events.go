@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"syscall"
 
 	"bazil/ctlfs"
@@ -55,7 +56,11 @@ func (c *changes) next(ctx context.Context) (inos []uint64, all bool, err error)
 		if len(c.rest) > 0 && c.rest[len(c.rest)-1] == '\n' {
 			record := string(c.rest)
 			c.rest = c.rest[:0]
-			return ctlfs.ParseChanges(record)
+			inos, all, err := ctlfs.ParseChanges(record)
+			if errors.Is(err, ctlfs.ErrStopping) {
+				err = fusemount.ErrStopping
+			}
+			return inos, all, err
 		}
 	}
 }

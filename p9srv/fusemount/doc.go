@@ -12,6 +12,7 @@
 //	inode, fid       the files that the kernel knows, and their fids
 //	handle           open files
 //	stand, replay    what may go on, and be sent again, after a lost connection
+//	leave            the last of a session whose server says that it will stop
 //	unsynced         what fsync has to tell
 //	events           what changed at the server, told to the kernel
 //
@@ -52,10 +53,16 @@
 // at one message each. Else all of the handle's requests fail with EIO for
 // good, fsync among them, and the program, which has been told, may open the
 // file again: it then sees what there is. So a program that writes without a
-// pause while its server is killed or stopped gets EIO; one that is idle, or
-// has just called fsync, goes on. Becoming a concurrent version instead would
+// pause while its server is killed gets EIO; one that is idle, or has just
+// called fsync, goes on. Becoming a concurrent version instead would
 // keep the bytes of both, but the writer's would be a torso, some of its writes
 // on top of something else, that nobody was told of.
+//
+// A server that is told to stop says so first, through Options.Events
+// (ErrStopping). Then no request begins any more, those at work are answered,
+// and the bridge asks for the versions that it does not know; until then the
+// server waits. At the next one nobody has noticed anything. What was said
+// is not relied on: if the server is killed after all, the versions tell.
 //
 // What was written, not synced, and closed before the server was killed may be
 // gone, as with a disk: the next fsync of the file, by whomever, fails once.

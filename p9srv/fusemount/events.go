@@ -2,6 +2,7 @@ package fusemount
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -120,6 +121,8 @@ func (w *watcher) follow(ctx context.Context, s *session) error {
 	for {
 		inos, all, err := next(ctx)
 		switch {
+		case errors.Is(err, ErrStopping):
+			w.b.leave(ctx, s)
 		case err != nil:
 			return err
 		case all:

@@ -250,6 +250,7 @@ func (t *handles) all() []*handle {
 func (b *bridge) restore(ctx context.Context, s *session) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	b.recall(ctx, s)
 	var under sync.WaitGroup
 	defer under.Wait()
 	slots := make(chan struct{}, maxRestores)

@@ -50,6 +50,7 @@ type inode struct {
 
 	stand stand  // of those who write it
 	seen  uint32 // QID.Version as last told; 0: not known since it was changed
+	left  uint32 // QID.Version of a directory whose session was left; 0: none was, or it is forgotten
 
 	// turned counts how often the file may have got other bytes by another
 	// way than this mount's; see handle. It needs no lock.
@@ -110,12 +111,16 @@ func (t *table) find(path uint64) *inode {
 }
 
 // all lists the inodes.
-func (t *table) all() []*inode {
+func (t *table) all() []*inode { return t.which(func(*inode) bool { return true }) }
+
+// which lists the inodes for which want is true.
+func (t *table) which(want func(*inode) bool) (list []*inode) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	list := make([]*inode, 0, len(t.byID))
 	for _, n := range t.byID {
-		list = append(list, n)
+		if want(n) {
+			list = append(list, n)
+		}
 	}
 	return list
 }

@@ -30,8 +30,10 @@ type session struct {
 	conn *client.Conn
 	root *client.Fid // of the user who mounted
 
-	mu    sync.Mutex             // guards roots
-	roots map[uint32]*client.Fid // of other users, by number
+	mu      sync.Mutex             // guards what follows
+	roots   map[uint32]*client.Fid // of other users, by number
+	atWork  int                    // requests that may change something
+	leaving chan struct{}          // not nil: none begins any more; closed when none is at work
 }
 
 // lost says that err came from the end of the connection. What the server
@@ -126,6 +128,7 @@ func (l *link) run(ctx context.Context, restore func(ctx context.Context, s *ses
 		select {
 		case <-s.conn.Done():
 		case <-ctx.Done():
+			l.drop(s) // it may have been left
 			return
 		}
 		l.log.Info("fusemount: lost the server", "err", s.conn.Err())
@@ -160,6 +163,11 @@ func (l *link) set(s *session) {
 
 func (l *link) drop(s *session) {
 	s.conn.Close()
+	l.lost(s)
+}
+
+// lost notes that s is of no use any more.
+func (l *link) lost(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.cur == s {
@@ -226,7 +234,15 @@ func (l *link) call(ctx context.Context, fn func(s *session) error) error {
 		if err != nil {
 			return err
 		}
-		if err = fn(s); !s.lost(err) {
+		counts := !waits(ctx)
+		if counts && !s.begin() {
+			continue
+		}
+		err = fn(s)
+		if counts {
+			s.finish()
+		}
+		if !s.lost(err) {
 			return err
 		}
 		l.log.Debug("fusemount: a request lost its connection", "err", err)

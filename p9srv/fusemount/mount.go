@@ -46,7 +46,7 @@ type Options struct {
 // Next waits for changes of the tree. inos are the QID.Paths of files whose
 // data or attributes changed and of directories whose entries changed; all:
 // any may have changed. None: somebody waits until everything is dealt with
-// that was told before. Next is called again when it is.
+// that was told before. Next is called again when it is. ErrStopping is no end.
 type Next = func(ctx context.Context) (inos []uint64, all bool, err error)
 
 // Mounted is a tree that is mounted.

@@ -41,6 +41,12 @@ type op struct {
 
 var _ context.Context = (*op)(nil)
 
+// waits says whether what is done with ctx may take any time.
+func waits(ctx context.Context) bool {
+	o, ok := ctx.(*op)
+	return ok && o.wait == long
+}
+
 // Deadline is none.
 func (o *op) Deadline() (time.Time, bool) { return time.Time{}, false }
 

@@ -109,7 +109,9 @@ func (b *bridge) runSettle(ctx context.Context) {
 			}
 			list, left = b.quiet()
 			for _, n := range list {
-				b.ask(ctx, n)
+				if s := b.link.session(); s != nil {
+					b.ask(ctx, s, n)
+				}
 			}
 		}
 	}
@@ -132,11 +134,7 @@ func (b *bridge) quiet() (list []*inode, left int) {
 }
 
 // ask asks for a file's version. Where that fails nobody knows it.
-func (b *bridge) ask(ctx context.Context, n *inode) {
-	s := b.link.session()
-	if s == nil {
-		return
-	}
+func (b *bridge) ask(ctx context.Context, s *session, n *inode) {
 	fid, err := b.hold(ctx, s, n)
 	if err != nil {
 		return

@@ -135,6 +135,7 @@ func (d *Daemon) Close() error {
 	}
 	var errs []error
 	d.upkeep.end()
+	d.followers.stop(context.Background())
 	if d.exports != nil {
 		errs = append(errs, d.exports.Close())
 	}

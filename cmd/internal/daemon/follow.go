@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"bazil/ctlfs"
 )
 
 // settlePatience is how long a command waits for those who follow changes.
@@ -46,13 +48,19 @@ func (fs *followers) add(s source) *follower {
 
 // settle returns when all followers have dealt with what has changed by now,
 // or have taken too long.
-func (fs *followers) settle(ctx context.Context) {
+func (fs *followers) settle(ctx context.Context) { fs.round(ctx, false) }
+
+// stop returns when all followers are ready for the end of the server, or have
+// taken too long.
+func (fs *followers) stop(ctx context.Context) { fs.round(ctx, true) }
+
+func (fs *followers) round(ctx context.Context, last bool) {
 	ctx, cancel := context.WithTimeout(ctx, settlePatience)
 	defer cancel()
 	fs.mu.Lock()
 	targets := make(map[*follower]uint64, len(fs.all))
 	for f := range fs.all {
-		targets[f] = f.want()
+		targets[f] = f.want(last)
 	}
 	fs.mu.Unlock()
 	for f, round := range targets {
@@ -72,6 +80,7 @@ type follower struct {
 	polled uint64        // the last one whose changes were told
 	told   uint64        // the last one whose empty batch was told too
 	done   uint64        // the last one whose changes are dealt with
+	last   uint64        // the one before the server stops; 0: it does not
 	closed bool
 }
 
@@ -84,9 +93,15 @@ func (f *follower) update(change func()) {
 	f.change = make(chan struct{})
 }
 
-// want begins a round.
-func (f *follower) want() (round uint64) {
-	f.update(func() { f.wanted++; round = f.wanted })
+// want begins a round, perhaps the last one.
+func (f *follower) want(last bool) (round uint64) {
+	f.update(func() {
+		f.wanted++
+		round = f.wanted
+		if last {
+			f.last = round
+		}
+	})
 	return round
 }
 
@@ -108,7 +123,7 @@ func (f *follower) wait(ctx context.Context, round uint64) {
 }
 
 // Next waits for changes, or for a round of settling, which ends in an empty
-// batch.
+// batch, the last one in ErrStopping.
 func (f *follower) Next(ctx context.Context) ([]uint64, bool, error) {
 	f.update(func() { f.done = f.told })
 	told := false
@@ -120,13 +135,23 @@ func (f *follower) Next(ctx context.Context) ([]uint64, bool, error) {
 		}
 		told = round
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil, false, ctx.Err()
+	case told && f.isLast():
+		return nil, false, ctlfs.ErrStopping
 	}
 	b := f.missed
 	f.missed = batch{}
 	slices.Sort(b.paths)
 	return slices.Compact(b.paths), b.all, nil
+}
+
+// isLast says whether the round that was told is the last one.
+func (f *follower) isLast() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last != 0 && f.told >= f.last
 }
 
 // step waits for changes, until a round begins; told: one ends here.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -118,7 +119,7 @@ func TestARoundEndsInAnEmptyBatch(t *testing.T) {
 	s := make(fakeSource, 9)
 	f := set.add(s)
 	s <- batch{paths: []uint64{7}}
-	round := f.want()
+	round := f.want(false)
 	for _, want := range [][]uint64{{7}, nil} {
 		if f.done >= round {
 			t.Fatal("the round is over before its end was told")
@@ -132,4 +133,44 @@ func TestARoundEndsInAnEmptyBatch(t *testing.T) {
 		t.Errorf("got %d, %v", paths, err)
 	}
 	f.wait(t.Context(), round)
+}
+
+// TestStopIsTold: a server that is told to end says so to those who follow
+// changes, and serves them until they are ready.
+func TestStopIsTold(t *testing.T) {
+	d := start(t, "")
+	must(t, d, "volume create v")
+	f, err := open(t.Context(), attach(t, d, ""), "ctl/volumes/v/changes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- d.Close() }()
+	p := make([]byte, 1<<16)
+	for err = nil; err == nil; {
+		var n int
+		n, err = f.Read1(t.Context(), p, 0)
+		_, _, err = ctlfs.ParseChanges(string(p[:n]))
+	}
+	if !errors.Is(err, ctlfs.ErrStopping) {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		t.Fatal("it ended: ", err)
+	default:
+	}
+	if _, err := f.Attr(t.Context()); err != nil {
+		t.Error(err)
+	}
+	begin := time.Now()
+	for err = nil; err == nil; { // at first 0 bytes: the record has ended
+		_, err = f.Read1(t.Context(), p, 0)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took > settlePatience/2 {
+		t.Errorf("it ended %v after everybody was ready", took)
+	}
 }
