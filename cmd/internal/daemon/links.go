@@ -39,6 +39,7 @@ type link struct {
 	mu       sync.Mutex // guards all below
 	failed   error      // of the last dial
 	failedAt time.Time
+	forgiven time.Time // dials that began before answer for themselves only
 }
 
 // get returns the link to a peer.
@@ -94,6 +95,7 @@ func (l *link) dial(ctx context.Context) (net.Conn, error) {
 	if err := l.lately(); err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	p, err := l.d.peer(l.key.String())
 	if err != nil {
 		return nil, err
@@ -107,7 +109,7 @@ func (l *link) dial(ctx context.Context) (net.Conn, error) {
 	}
 	if err != nil {
 		err = l.explain(p, err)
-		l.remember(err)
+		l.remember(err, began)
 		return nil, err
 	}
 	l.conns.Add(1)
@@ -135,19 +137,26 @@ func (l *link) lately() error {
 	return nil
 }
 
-func (l *link) remember(err error) {
+// remember notes that a dial failed, and when that had begun.
+func (l *link) remember(err error, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failed, l.failedAt = err, time.Now()
+	l.failed = err
+	if began.After(l.forgiven) {
+		l.failedAt = time.Now()
+	}
 }
 
-// forgive lets the next dial try at once.
+// forgive lets the next dial try at once, also if one is under way that fails:
+// the peer may be back, or be somewhere else, since that began.
 func (ls *links) forgive(key noiseconn.PublicKey) {
 	ls.mu.Lock()
 	l := ls.byKey[key]
 	ls.mu.Unlock()
 	if l != nil {
-		l.remember(nil)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.failed, l.failedAt, l.forgiven = nil, time.Time{}, time.Now()
 	}
 }
 
