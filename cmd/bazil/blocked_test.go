@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,6 +82,53 @@ func blockedFsync(t *testing.T, d *device, disk *stuckDisk, mnt string, flags []
 	mnt = d.mountAgain(t, "v", flags...)
 	wantFile(t, filepath.Join(mnt, "0"), "text")
 	wantFile(t, filepath.Join(mnt, "1"), "text")
+}
+
+// TestSilentPeer: a command that waits for a peer which was stopped, and so
+// answers nothing but takes what is sent to it, ends at once when it is
+// flushed or interrupted, so does following that peer when it is to end, and
+// all works again when the peer does.
+func TestSilentPeer(t *testing.T) {
+	white, black := newDevice(t), newDevice(t)
+	befriend(t, white, black, "v", white.addr, noise(3, sharingKeyLen))
+	black.run(t, "volume", "follow", "v", "white")
+	within(t, time.Minute, "black to follow white", func() {
+		for !strings.Contains(black.ctl(t, "status"), "follow=v peer=white state=live") {
+		}
+	})
+	must(t, white.server.Process.Signal(syscall.SIGSTOP))
+	for _, command := range []string{"sync v white", "sync white"} {
+		var late []time.Duration
+		for range 5 {
+			ctl, err := black.attach(t, "ctl").Walk(t.Context(), "ctl")
+			must(t, err)
+			must(t, ctl.Open(t.Context(), syscall.O_RDWR))
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			_, err = ctl.WriteAt(ctx, []byte(command), 0)
+			end, _ := ctx.Deadline()
+			late = append(late, time.Since(end))
+			if cancel(); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", command, err)
+			}
+		}
+		slices.Sort(late)
+		t.Logf("%s: flushed after %v to %v", command, late[0], late[len(late)-1])
+		if late[0] > 10*time.Millisecond || late[len(late)-1] > atOnce {
+			t.Errorf("%s: flushed after %v to %v", command, late[0], late[len(late)-1])
+		}
+	}
+	cmd := blocked(t, "bazil", "exec bazil -data-dir="+black.dir+" volume sync v white")
+	began := time.Now()
+	must(t, cmd.Process.Signal(syscall.SIGINT))
+	within(t, atOnce, "the end of an interrupted sync", func() { cmd.Wait() })
+	t.Logf("interrupted: ended after %v", time.Since(began).Round(time.Millisecond))
+	within(t, atOnce, "the end of following", func() { black.run(t, "volume", "follow", "v", "white", "off") })
+	must(t, white.server.Process.Signal(syscall.SIGCONT))
+	must(t, put(white.attach(t, "v"), "f", noise(4, 100)))
+	black.run(t, "volume", "sync", "v", "white")
+	if got, err := get(black.attach(t, "v"), "f", 1000); err != nil || !bytes.Equal(got, noise(4, 100)) {
+		t.Errorf("black has %d bytes, %v", len(got), err)
+	}
 }
 
 // blocked starts a program by a shell and returns when it sleeps in a system

@@ -132,8 +132,15 @@ func (c *Client) list(ctx context.Context, dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := s.list(ctx, dir)
-	return names, describe(err, "listing the peer's "+dir)
+	var names []string
+	err = s.await(ctx, func() (err error) {
+		names, err = s.list(ctx, dir)
+		return err
+	})
+	if err == nil {
+		return names, nil
+	}
+	return nil, describe(err, "listing the peer's "+dir)
 }
 
 // maxListed is how many entries of a directory of volumes or backends are

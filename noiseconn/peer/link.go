@@ -135,6 +135,19 @@ func (s *session) behind(fn func()) {
 	}
 }
 
+// await runs fn behind and returns its error, or that of ctx as soon as this
+// ends: a device that is silent does not answer a Tflush either.
+func (s *session) await(ctx context.Context, fn func() error) error {
+	done := make(chan error, 1)
+	s.behind(func() { done <- fn() })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // close ends the connection, and waits for what is done behind.
 func (s *session) close() {
 	s.mu.Lock()
@@ -165,7 +178,11 @@ func newSession(ctx context.Context, dial Dialer, readSize int) (*session, error
 		return nil, fmt.Errorf("%w: it grants messages of %d bytes only", ErrLied, c.Msize())
 	}
 	began := time.Now()
+	stop := context.AfterFunc(ctx, func() { c.Close() })
 	root, err := c.Attach(ctx, "", "", p9srv.NoUID)
+	if !stop() {
+		err = ctx.Err()
+	}
 	if err != nil {
 		c.Close()
 		return nil, fmt.Errorf("attaching to the peer: %w", err)
@@ -196,18 +213,28 @@ const lastNumber = 1 << 22
 
 // open returns an idle file of that name, or opens one.
 func (s *session) open(ctx context.Context, path []string) (*file, error) {
-	if f := s.take(path); f != nil {
-		return f, nil
+	for {
+		if f := s.take(path); f != nil {
+			return f, nil
+		}
+		if err := s.await(ctx, func() error { return s.openIdle(ctx, path) }); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// openIdle opens a file and puts it with those that are idle.
+func (s *session) openIdle(ctx context.Context, path []string) error {
 	fid, err := s.root.Walk(ctx, path...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := fid.Open(ctx, syscall.O_RDWR); err != nil {
 		fid.Clunk(context.WithoutCancel(ctx))
-		return nil, err
+		return err
 	}
-	return &file{fid: fid}, nil
+	s.put(path, &file{fid: fid})
+	return nil
 }
 
 func (s *session) take(path []string) *file {
@@ -233,6 +260,6 @@ func (s *session) put(path []string, f *file) {
 	}
 	s.mu.Unlock()
 	if !keep {
-		f.fid.Clunk(context.Background())
+		s.behind(func() { f.fid.Clunk(context.Background()) })
 	}
 }

@@ -27,10 +27,15 @@ func begin(run func() (int, error)) *pending {
 	return p
 }
 
-// wait waits for the reply.
-func (p *pending) wait() (int, error) {
-	<-p.done
-	return p.n, p.err
+// wait waits for the reply, or until ctx ends: then what was begun goes on
+// until done is closed.
+func (p *pending) wait(ctx context.Context) (int, error) {
+	select {
+	case <-p.done:
+		return p.n, p.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 }
 
 func beginRead(ctx context.Context, f *client.Fid, b []byte, off int64) *pending {

@@ -55,8 +55,10 @@ func (s *session) ask(ctx context.Context, q question, fn got) error {
 	}
 	if err != nil {
 		cancel()
-		a.close()
-		s.put(q.path, f)
+		s.behind(func() {
+			a.close()
+			s.put(q.path, f)
+		})
 	} else {
 		// The reads behind the end are yet to be answered, with nothing. The
 		// file can be asked again meanwhile.
@@ -81,6 +83,7 @@ type answer struct {
 	parts  *sync.Pool // of *part
 	window int        // how many reads may be in flight
 	most   int        // of window
+	asked  *pending   // the question
 	flying []*part    // in the order of the answer
 	off    int64      // of the next read
 	ended  bool       // a read was short: there is nothing behind it
@@ -96,9 +99,9 @@ type part struct {
 
 // put sends the question, and the first read along with it.
 func (a *answer) put(question []byte) error {
-	w := beginWrite(a.ctx, a.file.fid, question, a.base)
+	a.asked = beginWrite(a.ctx, a.file.fid, question, a.base)
 	a.fill()
-	_, err := w.wait()
+	_, err := a.asked.wait(a.ctx)
 	return err
 }
 
@@ -118,17 +121,14 @@ func newParts(size int) *sync.Pool {
 	return &sync.Pool{New: func() any { return &part{buf: make([]byte, size)} }}
 }
 
-// close waits for the reads in flight, whose data nobody wants any more, and
-// gives back all buffers.
+// close waits for what is in flight, which nobody wants any more, and gives
+// back all buffers.
 func (a *answer) close() {
-	var wg sync.WaitGroup
+	<-a.asked.done
 	for _, p := range a.flying {
-		wg.Go(func() {
-			p.pending.wait()
-			a.parts.Put(p)
-		})
+		<-p.pending.done
+		a.parts.Put(p)
 	}
-	wg.Wait()
 	a.free()
 }
 
@@ -182,12 +182,12 @@ func (a *answer) more() error {
 	a.free()
 	a.fill()
 	p := a.flying[0]
-	a.flying = a.flying[1:]
-	a.last = p
-	n, err := p.pending.wait()
+	n, err := p.pending.wait(a.ctx)
 	if err != nil {
 		return err
 	}
+	a.flying = a.flying[1:]
+	a.last = p
 	a.ended = n < len(p.buf)
 	a.window = min(2*a.window, a.most)
 	a.split.feed(p.buf[:n])
