@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // Bolt is a Bolt file whose transactions are what they promise on a disk that
@@ -34,11 +35,14 @@ type Bolt struct {
 	db      *bolt.DB
 	lost    error
 	durable atomic.Int64 // the last transaction that is certainly on disk
+	tight   atomic.Bool  // the disk did not give the room to be kept
 
 	// writing is held during Update, as is Bolt's own lock. It guards the rest.
 	writing sync.Mutex
 	doubt   bool  // the last transaction failed
 	broken  error // why no transaction can be made any more
+	room    int64 // bytes to be kept behind what is used, see KeepRoom
+	end     int64 // the disk has room for the file up to here
 }
 
 // OpenBolt opens the Bolt file at path, or makes it.
@@ -64,9 +68,70 @@ func OpenBolt(path string, o *bolt.Options) (b *Bolt, err error) {
 // its last transaction may be gone.
 func (b *Bolt) Lost() error { return b.lost }
 
-// GrowBy sets the least by which the file grows, in bytes. It is to be called
-// before the first Update.
-func (b *Bolt) GrowBy(n int) { b.db.AllocSize = n }
+// KeepRoom has n bytes of disk kept for the file beyond what it uses, so that
+// a transaction that only removes something can be made when the disk is full:
+// Bolt changes no page in place. It is to be called before the first Update.
+func (b *Bolt) KeepRoom(n int64) {
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	b.db.AllocSize, b.room = int(n), n
+	b.makeRoom()
+}
+
+// Tight says that the disk is so full that the room to be kept is not there. A
+// transaction that adds something had better wait.
+func (b *Bolt) Tight() bool {
+	if !b.tight.Load() {
+		return false
+	}
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	b.makeRoom() // there may be some by now
+	return b.tight.Load()
+}
+
+// makeRoom makes room for twice what is to be kept, so that this is rare, or
+// once. Where the file system cannot do that, what is used is all there is. The
+// caller holds writing.
+func (b *Bolt) makeRoom() {
+	if b.room == 0 || b.broken != nil {
+		return
+	}
+	var used int64
+	err := b.db.View(func(tx *bolt.Tx) error {
+		used = tx.Size()
+		return nil
+	})
+	free := int64(b.db.Stats().FreePageN) * int64(b.db.Info().PageSize)
+	if err != nil || used-free+b.room <= b.end {
+		b.tight.Store(false)
+		return
+	}
+	for _, n := range []int64{2 * b.room, b.room} {
+		if err = allocate(b.db.Path(), used-free+n); err == nil {
+			b.end = used - free + n
+			break
+		}
+	}
+	if b.tight.Store(isFull(err)); err != nil && !isFull(err) {
+		b.room = 0 // not to be asked again
+	}
+}
+
+// allocate gives a file its first n bytes of disk, which may make it longer.
+func allocate(path string, n int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		err := unix.Fallocate(int(f.Fd()), 0, 0, n)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
 
 // View runs fn in a read transaction.
 func (b *Bolt) View(fn func(*bolt.Tx) error) (err error) {
@@ -106,6 +171,7 @@ func (b *Bolt) Update(fn func(*bolt.Tx) error) error {
 	})
 	if b.doubt = err != nil; !b.doubt {
 		b.durable.Store(int64(id))
+		b.makeRoom()
 	}
 	if errors.Is(err, ErrDamaged) && errors.Is(err, errPanic) {
 		b.broken = err // Bolt's lock may be held for ever

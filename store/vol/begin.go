@@ -2,6 +2,7 @@ package vol
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 )
@@ -12,13 +13,39 @@ var errClosed = fmt.Errorf("volume is closed: %w", syscall.EIO)
 // begin takes the namespace lock for a change. It waits while more was changed
 // than memory is meant to hold; the error is then that of making it durable.
 func (v *Volume) begin(ctx context.Context) error {
+	if err := v.roomForMore(); err != nil {
+		return err
+	}
+	return v.beginWithin(ctx, v.groupLimit())
+}
+
+// roomForMore fails while what is left of the disk is for removing.
+func (v *Volume) roomForMore() error {
+	if v.db.Tight() {
+		return syscall.ENOSPC
+	}
+	return nil
+}
+
+// beginRemoval is begin for a change that gives room: one that can be made on
+// a full disk, though what was changed before cannot be made durable there.
+func (v *Volume) beginRemoval(ctx context.Context) error {
+	err := v.beginWithin(ctx, v.groupLimit())
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return v.beginWithin(ctx, 4*v.groupLimit())
+	}
+	return err
+}
+
+// beginWithin is begin with a bound on what was changed, in bytes.
+func (v *Volume) beginWithin(ctx context.Context, limit int) error {
 	for {
 		v.mu.Lock()
 		if v.closed || v.ended {
 			v.unlock()
 			return errClosed
 		}
-		n, limit := v.now.bytes, v.groupLimit()
+		n := v.now.bytes
 		if n > limit/2 {
 			v.committer.wake()
 		}

@@ -47,7 +47,9 @@
 // On a full disk a group waits in memory as a whole, removals included: else a
 // file that was put in the place of another would be durable without its
 // bytes. Room made elsewhere lets it go down, or removing what could not be
-// written.
+// written. Removing takes room itself, since Bolt changes no page in place: so
+// 1 MiB of disk behind what the Bolt file uses is kept for that, and while the
+// disk does not give it, all that adds something is refused.
 //
 // # The log
 //

@@ -87,6 +87,85 @@ func testFullDisk(t *testing.T, segment int64) {
 	}
 }
 
+// TestFullToTheLastByte: names alone fill the disk, and something else takes
+// what they left. Removing can be made durable nevertheless, and a collection
+// makes room of it.
+func TestFullToTheLastByte(t *testing.T) {
+	disk := smallDisk(t, 32)
+	dir := filepath.Join(disk, "data")
+	ok(t, store.Create(dir))
+	s := must[*store.Store](t)(store.Open(dir, store.Options{}))
+	defer s.Close()
+	o := lifeOptions(s)
+	o.DirtyLimit = 4 << 20
+	path := filepath.Join(dir, "v.db")
+	ok(t, Create(path, NewID(), o))
+	v := must[*Volume](t)(Open(path, o))
+	const large = 60
+	for i := range large {
+		ok(t, writeSome(v, fmt.Sprint("large", i), string(randomBytes(uint64(i), 300_000))))
+	}
+	ok(t, v.Sync(ctx))
+	want := files{}
+	fillWithNames(t, v, want)
+	err := os.WriteFile(filepath.Join(disk, "else"), make([]byte, 32<<20), 0o600) // as far as it goes
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := writeSome(v, "more", "x"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a file more: %v", err)
+	}
+	for i := range large {
+		ok(t, v.Root().Unlink(ctx, fmt.Sprint("large", i)))
+		if i%10 == 0 {
+			ok(t, v.Sync(ctx))
+		}
+	}
+	ok(t, v.Sync(ctx))
+	must[store.CollectProgress](t)(s.Chunks().Collect(ctx, v.MarkChunks, store.CollectOptions{}))
+	want["more"] = "y"
+	ok(t, writeSome(v, "more", "y"))
+	ok(t, v.Sync(ctx))
+	v.crash()
+	v = must[*Volume](t)(Open(path, o))
+	defer v.Close()
+	if diff := want.differs(must[files](t)(rootFiles(v))); len(diff) > 0 {
+		t.Errorf("after all %q differ", diff)
+	}
+}
+
+// fillWithNames makes small files until the disk is full, and notes them. What
+// could not be made durable it removes.
+func fillWithNames(t *testing.T, v *Volume, want files) {
+	for i := 0; ; i++ {
+		var names []string
+		var err error
+		for j := 0; j < 50 && err == nil; j++ {
+			name := fmt.Sprint("small", i, "-", j)
+			if err = writeSome(v, name, string(randomBytes(uint64(j), 3000))); err == nil {
+				names = append(names, name)
+				want[name] = string(randomBytes(uint64(j), 3000))
+			} else {
+				_ = v.Root().Unlink(ctx, name) // if it came to be
+			}
+		}
+		if full := v.Sync(ctx); full != nil {
+			err = full
+			for _, name := range names {
+				ok(t, v.Root().Unlink(ctx, name))
+				delete(want, name)
+			}
+		}
+		if errors.Is(err, syscall.ENOSPC) {
+			if i < 10 {
+				t.Fatalf("full after %d small files", len(want))
+			}
+			return
+		}
+		ok(t, err)
+	}
+}
+
 func rootFiles(v *Volume) (files, error) {
 	f := files{}
 	return f, f.readDir(v.Root(), "")

@@ -86,6 +86,9 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err e
 	if !h.write {
 		return 0, syscall.EBADF
 	}
+	if err := h.v.roomForMore(); err != nil {
+		return 0, err
+	}
 	n, err = h.f.c.WriteAt(ctx, p, off)
 	if n > 0 {
 		if late := h.v.wroteSome(h.in); late != nil {
@@ -100,6 +103,9 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err e
 func (h *Handle) Append(ctx context.Context, p []byte) (off int64, n int, err error) {
 	if !h.write {
 		return 0, 0, syscall.EBADF
+	}
+	if err := h.v.roomForMore(); err != nil {
+		return 0, 0, err
 	}
 	off, n, err = h.f.c.Append(ctx, p)
 	if n > 0 {

@@ -51,7 +51,7 @@ func (v *Volume) checkRmdir(in *inode) error {
 
 func (n *Node) remove(ctx context.Context, name string, check func(*inode) error) error {
 	v := n.v
-	if err := v.begin(ctx); err != nil {
+	if err := v.beginRemoval(ctx); err != nil {
 		return err
 	}
 	defer v.unlock()

@@ -173,8 +173,9 @@ func writeNew(tx *bbolt.Tx, id ID, file []byte) error {
 // outgrows it, all readers have to end first.
 const mapSize = 1 << 30
 
-// growBy is the least by which the file grows. Bolt would take 16 MiB at once.
-const growBy = 1 << 20
+// boltRoom is what is kept of the disk for the file, so that names can be
+// removed when the disk is full.
+const boltRoom = 1 << 20
 
 func openBolt(path string) (*store.Bolt, error) {
 	db, err := store.OpenBolt(path, &bbolt.Options{
@@ -183,7 +184,7 @@ func openBolt(path string) (*store.Bolt, error) {
 		InitialMmapSize: mapSize,
 	})
 	if err == nil {
-		db.GrowBy(growBy)
+		db.KeepRoom(boltRoom)
 	}
 	return db, err
 }
