@@ -12,7 +12,7 @@ import (
 
 // Sizes that Options leave open.
 const (
-	defaultSegmentSize = 128 << 20
+	defaultSegmentSize = 64 << 20
 	maxSegmentChunks   = 1 << 17 // bounds the memory that an unsealed segment takes
 	maxOpenFiles       = 256
 	maxUnsealedQueue   = 4 // full segments that may wait for their footers while more is appended

@@ -67,7 +67,7 @@
 //
 // # A segment
 //
-// A file that is only appended to, until it has about 128 MiB, or a 64th of a
+// A file that is only appended to, until it has about 64 MiB, or a 64th of a
 // small disk:
 //
 //	header (64 bytes)   0 "bazilseg" · 8 version 1, u32 · 12 number of the segment, u32

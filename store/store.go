@@ -12,7 +12,7 @@ import (
 // Options are how a data directory is opened. The zero value works.
 type Options struct {
 	CacheBytes  int64                  // plaintext of chunks kept in memory for all readers; an eighth of the machine's if 0, 64 MiB to 1 GiB
-	SegmentSize int64                  // bytes from which a segment is sealed, at most 1 GiB; if 0, 128 MiB, or a 64th of a small disk
+	SegmentSize int64                  // bytes from which a segment is sealed, at most 1 GiB; if 0, 64 MiB, or a 64th of a small disk
 	Passphrase  func() ([]byte, error) // asked for the passphrase if the data directory has one
 	Log         *slog.Logger           // gets events such as damage found; nobody if nil
 	Damaged     func(id ID)            // called when a copy of a chunk is found damaged; may be nil

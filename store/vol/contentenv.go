@@ -47,9 +47,12 @@ type chunkStore interface {
 }
 
 // defaultDirtyLimit is the bound on a volume's unsaved bytes, and a quarter of
-// it that on its unsaved names. With 128 MiB, and names counted by number, a
-// server that was given 100,000 files of 1 KiB grew to 1,070 MiB; it is at 308
-// with this.
+// it, or namesLimit, that on its unsaved names. More gains nothing: sealing
+// begins while the client still writes and takes the processors that it needs.
+// Through FUSE on two of them, 24 and 100 MiB of random bytes and of text were
+// taken at 131 to 286 MB/s with 32 MiB, two rounds, and at 136 to 289 with 128;
+// with the fsync behind them it was 2 to 5% less in either case. Memory was 153
+// and 163 MiB, and 176 and 181.
 const defaultDirtyLimit = 32 << 20
 
 // newEnv returns an env that holds no goroutines until it is started; a
