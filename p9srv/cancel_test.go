@@ -23,6 +23,8 @@ import (
 type slowTree struct {
 	*memTree
 	release chan struct{}
+	lends   bool         // files lend what they read
+	reads   atomic.Int64 // of files that lend
 	reading atomic.Int64
 	most    atomic.Int64 // of reading
 }
@@ -64,7 +66,11 @@ func (n slowNode) Walk(ctx context.Context, name string) (p9srv.Node, error) {
 
 func (n slowNode) Open(context.Context, uint32) (p9srv.File, error) {
 	n.tree.files.Add(1)
-	return slowFile{memFile{n.memNode}, n}, nil
+	f := slowFile{memFile{n.memNode}, n}
+	if n.tree.lends {
+		return lendFile{f}, nil
+	}
+	return f, nil
 }
 
 type slowFile struct {

@@ -64,9 +64,11 @@
 //
 // One connection has at most MaxRequests requests at work (256) and about
 // 16 MiB + 4 msize of memory for them; 4096 more, and 4 MiB, wait their turn,
-// and then it is not read any further. It is not read either while its client leaves
-// more than 1 MiB + msize of replies unread. It has MaxFids fids, 8 MiB of
-// extended attributes in them, and 16384 locks. Whoever reaches a bound delays
+// and then it is not read any further. It is not read either, and nothing that
+// waited is begun, while its client leaves more than 1 MiB + msize of replies
+// unread. It has MaxFids fids, 8 MiB of
+// extended attributes in them, and 16384 locks; a file has
+// 32768 of all connections. Whoever reaches a bound delays
 // nobody but himself. A connection on which everything is taken and nothing
 // ends for a minute is ended.
 //

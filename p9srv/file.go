@@ -102,8 +102,10 @@ func (r *request) readLarge(o *openFile, off int64, n int) (int, error) {
 	return got, nil
 }
 
-// lend makes the file's own memory the reply.
+// lend makes the file's own memory the reply. It is charged although it is not
+// ours: who has it cannot give it up as long as the reply has.
 func (r *request) lend(o *openFile, off int64, n int) error {
+	r.charge(n)
 	data, err := o.lender.ReadBuffers(&r.ctx, r.data[:0], off, n)
 	if err != nil {
 		clear(data)

@@ -11,6 +11,10 @@ import (
 // request still does is undone or forgotten when it ends.
 const flushGrace = 3 * time.Millisecond
 
+// maxFlushes is how many Tflush may wait for one request: a client has no more
+// tags.
+const maxFlushes = 1 << 16
+
 // errLater ends a Tflush that is answered when the other request ended.
 var errLater = errors.New("answered later")
 
@@ -26,6 +30,9 @@ func flush(r *request) error {
 	old := c.tags[oldtag]
 	if old == nil || old == r || c.unqueue(old) {
 		return nil
+	}
+	if len(old.flushes) == maxFlushes {
+		return errTagInUse
 	}
 	if len(old.flushes) == 0 {
 		old.deadline = time.Now().Add(flushGrace)

@@ -1,6 +1,7 @@
 package p9srv
 
 import (
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -47,6 +48,7 @@ func (t *LockTable) conflict(file uint64, want heldLock) *heldLock {
 // Limits of locks.
 const (
 	maxLocks      = 1 << 14 // of one connection
+	maxFileLocks  = 1 << 15 // on one file: each request looks through them, and all wait for that
 	maxLockClient = 255     // bytes of an owner's name
 )
 
@@ -59,22 +61,23 @@ func (t *LockTable) set(file uint64, want heldLock) (LockStatus, error) {
 		if t.conflict(file, want) != nil {
 			return LockBlocked, nil
 		}
-		if t.held[want.owner.conn] >= maxLocks {
+		if t.held[want.owner.conn] >= maxLocks || len(t.files[file]) >= maxFileLocks {
 			return LockError, syscall.ENOLCK
 		}
 	}
-	var kept []heldLock
-	for _, h := range t.files[file] {
+	var rest []heldLock
+	keep := func(h heldLock) bool {
 		if h.owner != want.owner || !h.overlaps(want) {
-			kept = append(kept, h)
-			continue
+			return true
 		}
-		kept = append(kept, h.without(want)...)
+		rest = append(rest, h.without(want)...)
+		return false
 	}
+	t.filter(file, want.owner.conn, keep)
 	if want.typ != LockUnlock {
-		kept = append(kept, want)
+		rest = append(rest, want)
 	}
-	t.store(file, want.owner.conn, kept)
+	t.add(file, want.owner.conn, rest)
 	return LockOK, nil
 }
 
@@ -94,20 +97,32 @@ func (h heldLock) without(o heldLock) []heldLock {
 	return rest
 }
 
-// store replaces a file's locks, of which only those of c have changed; mu is
-// held.
-func (t *LockTable) store(file uint64, c *conn, locks []heldLock) {
+// add gives a file locks of c; mu is held.
+func (t *LockTable) add(file uint64, c *conn, locks []heldLock) {
+	if len(locks) == 0 {
+		return
+	}
 	if t.files == nil {
 		t.files, t.held = make(map[uint64][]heldLock), make(map[*conn]int)
 	}
-	if t.held[c] += len(locks) - len(t.files[file]); t.held[c] == 0 {
-		delete(t.held, c)
-	}
-	if len(locks) == 0 {
-		delete(t.files, file)
+	t.files[file] = append(t.files[file], locks...)
+	t.held[c] += len(locks)
+}
+
+// filter drops the locks of a file for which keep is false, all of c; mu is
+// held.
+func (t *LockTable) filter(file uint64, c *conn, keep func(heldLock) bool) {
+	all := t.files[file]
+	kept := slices.DeleteFunc(all, func(h heldLock) bool { return !keep(h) })
+	if len(kept) == len(all) {
 		return
 	}
-	t.files[file] = locks
+	if t.held[c] -= len(all) - len(kept); t.held[c] == 0 {
+		delete(t.held, c)
+	}
+	if t.files[file] = kept; len(kept) == 0 {
+		delete(t.files, file)
+	}
 }
 
 // get finds a lock that want would wait for.
@@ -124,14 +139,7 @@ func (t *LockTable) get(file uint64, want heldLock) (heldLock, bool) {
 func (t *LockTable) releaseFid(f *fid) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	file := f.node.QID().Path
-	var kept []heldLock
-	for _, h := range t.files[file] {
-		if h.fid != f {
-			kept = append(kept, h)
-		}
-	}
-	t.store(file, f.conn, kept)
+	t.filter(f.node.QID().Path, f.conn, func(h heldLock) bool { return h.fid != f })
 }
 
 // lock answers Tlock: fid[4] type[1] flags[4] start[8] length[8] proc_id[4]

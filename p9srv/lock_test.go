@@ -114,3 +114,32 @@ func TestLocksAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestLocksOfAFileAreBounded has many connections lock parts of one file:
+// others are not kept waiting for long, and can lock other files.
+func TestLocksOfAFileAreBounded(t *testing.T) {
+	var table LockTable
+	last := &conn{}
+	lock := func(i uint64) heldLock {
+		return heldLock{owner: lockOwner{last, "c", 1}, fid: &fid{}, typ: LockWrite, start: 2 * i, last: 2 * i}
+	}
+	for i := range uint64(maxFileLocks) - 1 {
+		if i%1000 == 0 {
+			last = &conn{}
+		}
+		table.add(5, last, []heldLock{lock(i)})
+	}
+	for i := range uint64(10) {
+		if _, err := table.set(5, lock(maxFileLocks+i)); (err != nil) != (i > 0) {
+			t.Fatal(i, err)
+		}
+	}
+	h := lock(0)
+	if _, err := table.set(6, h); err != nil {
+		t.Error(err)
+	}
+	h.typ, h.last = LockUnlock, ^uint64(0)
+	if _, err := table.set(5, h); err != nil || len(table.files[5]) > maxFileLocks-10 {
+		t.Error(len(table.files[5]), err)
+	}
+}

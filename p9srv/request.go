@@ -68,9 +68,13 @@ func (r *request) recycle() {
 // borrow gets n bytes for the data of the reply and charges r with them.
 func (r *request) borrow(n int) {
 	r.free = newBuffer(n)
-	if n <= copyLimit {
-		return
+	if n > copyLimit {
+		r.charge(n)
 	}
+}
+
+// charge counts n bytes that the reply will hold.
+func (r *request) charge(n int) {
 	r.c.mu.Lock()
 	defer r.c.mu.Unlock()
 	r.size += n

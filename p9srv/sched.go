@@ -83,6 +83,7 @@ func (c *conn) work(r *request) {
 		next := c.retire(r)
 		r.recycle()
 		if r = next; r != nil {
+			c.out.waitRoom(c.maxUnread()) //nolint:errcheck // then nobody hears of it
 			c.finish(r, r.run())
 			c.out.flush()
 		}

@@ -64,6 +64,30 @@ func TestFlushAnsweredBeforeItEnds(t *testing.T) {
 	c.srv.watch.remove(c)
 }
 
+// TestFlushesAreBounded: no more Tflush wait for one request than a client has
+// tags.
+func TestFlushesAreBounded(t *testing.T) {
+	_, theirs := net.Pipe()
+	c := newConn(t.Context(), &Server{}, theirs)
+	read := newRequest(c)
+	read.sess, read.typ, read.tag, read.committed = c.sess.Load(), Tread, 1, true
+	c.tags[1] = read
+	flushIt := func() error {
+		r := newRequest(c)
+		r.sess, r.typ, r.tag = c.sess.Load(), Tflush, 2
+		r.in = NewDecoder([]byte{1, 0})
+		return flush(r)
+	}
+	for range 1 << 16 {
+		if err := flushIt(); err != errLater {
+			t.Fatal(err)
+		}
+	}
+	if err := flushIt(); err != errTagInUse {
+		t.Error(err)
+	}
+}
+
 // TestContext holds the context of requests to what context.Context promises.
 func TestContext(t *testing.T) {
 	type key struct{}
