@@ -24,6 +24,60 @@ func check(t testing.TB, err error) {
 	}
 }
 
+// What is sent ahead of its fid is answered as if that had been there.
+func TestClientAhead(t *testing.T) {
+	_, root := attach(t, listen(t, &p9srv.Server{Tree: tempTree(t)}))
+	ctx := t.Context()
+	_, err := root.Mkdir(ctx, "dir", 0o755, 0)
+	check(t, err)
+	dir, err := root.Walk(ctx, "dir")
+	check(t, err)
+	f, err := dir.Walk(ctx)
+	check(t, err)
+	check(t, f.Create(ctx, "file", oRDWR|oEXCL, 0o640, 0))
+	data := []byte("some content")
+	_, err = f.WriteAt(ctx, data, 0)
+	check(t, err)
+	for range 50 {
+		o, err := root.WalkOpen(ctx, oRDWR, "dir", "file")
+		check(t, err)
+		var got []byte
+		n, readErr := o.Fid.ReadInto(ctx, 100, 5, func(n int) []byte {
+			got = make([]byte, n)
+			return got
+		})
+		err = o.Wait(ctx)
+		if err == syscall.EBADF || readErr == syscall.EBADF {
+			continue // the server is slow today
+		}
+		if err != nil || readErr != nil || n != 7 || string(got) != "content" {
+			t.Fatalf("%d bytes %q, %v, %v", n, got, readErr, err)
+		}
+		check(t, o.Fid.Clunk(ctx))
+	}
+	for _, c := range []struct {
+		names []string
+		want  error
+	}{
+		{[]string{"none"}, syscall.ENOENT},
+		{[]string{"dir", "none"}, syscall.ENOENT},
+		{[]string{"dir", "file", "x"}, syscall.ENOTDIR},
+		{[]string{"dir"}, syscall.EISDIR},
+	} {
+		o, err := root.WalkOpen(ctx, oRDWR, c.names...)
+		check(t, err)
+		if err := o.Wait(ctx); err != c.want && err != syscall.EBADF {
+			t.Errorf("%q: %v", c.names, err)
+		}
+		if _, err := o.Fid.Walk(ctx); err != syscall.EBADF {
+			t.Errorf("%q: the fid is used: %v", c.names, err)
+		}
+	}
+	if _, err := root.WalkOpen(ctx, oRDWR, slices.Repeat([]string{".."}, p9srv.MaxWalk+1)...); err != syscall.EINVAL {
+		t.Error(err)
+	}
+}
+
 func TestClientFiles(t *testing.T) {
 	_, root := attach(t, listen(t, &p9srv.Server{Tree: tempTree(t)}))
 	ctx := t.Context()

@@ -19,9 +19,10 @@ func (q *queue) add(nodes ...*node) {
 	q.wake()
 }
 
-// take returns up to n nodes; none when there is nothing left to do. Each
-// take that returned some is followed by a done.
-func (q *queue) take(n int) []*node {
+// take returns up to n nodes, and no more than the caller's share where of
+// takers others are idle; none when there is nothing left to do. Each take that
+// returned some is followed by a done.
+func (q *queue) take(n, takers int) []*node {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.nodes) == 0 && q.busy > 0 && !q.stopped {
@@ -30,8 +31,9 @@ func (q *queue) take(n int) []*node {
 	if q.stopped || len(q.nodes) == 0 {
 		return nil
 	}
+	idle := max(takers-q.busy, 1)
 	q.busy++
-	n = min(n, len(q.nodes))
+	n = min(n, (len(q.nodes)+idle-1)/idle)
 	out := q.nodes[:n:n]
 	q.nodes = q.nodes[n:]
 	return out

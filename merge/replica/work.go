@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	callsInFlight = 8   // calls of Source.Dirs at once
-	dirsPerCall   = 128 // directories asked for in one
+	callsInFlight = 8   // calls of Source.Dirs at once, between which what is known is divided
+	dirsPerCall   = 128 // directories asked for in one, at most
 )
 
 // work asks for what is in the queue until nothing is left.
@@ -36,7 +36,7 @@ func (p *pull) work(ctx context.Context) error {
 
 func (p *pull) worker(ctx context.Context) error {
 	for {
-		batch := p.queue.take(dirsPerCall)
+		batch := p.queue.take(dirsPerCall, callsInFlight)
 		if len(batch) == 0 {
 			return ctx.Err()
 		}

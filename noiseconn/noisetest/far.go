@@ -3,6 +3,7 @@ package noisetest
 
 import (
 	"net"
+	"sync"
 	"testing"
 	"time"
 )
@@ -37,33 +38,43 @@ func Far(t testing.TB, addr string, delay time.Duration) string {
 // underWay is how many pieces one direction of a connection holds at most.
 const underWay = 1 << 12
 
+// pieceSize is the most that one of them holds.
+const pieceSize = 256 << 10
+
+// pieces are those that no connection holds, so that the way costs little more
+// than time.
+var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
+
 // carry carries what comes from one side to the other, and closes both when
 // that ends.
 func carry(from, to net.Conn, delay time.Duration) {
 	type piece struct {
 		due time.Time
-		b   []byte
+		buf *[pieceSize]byte
+		n   int
 	}
-	pieces := make(chan piece, underWay)
+	way := make(chan piece, underWay)
 	go func() {
-		defer close(pieces)
+		defer close(way)
 		for {
-			b := make([]byte, 128<<10)
-			n, err := from.Read(b)
+			b := pieces.Get().(*[pieceSize]byte)
+			n, err := from.Read(b[:])
 			if err != nil {
 				return
 			}
-			pieces <- piece{time.Now().Add(delay), b[:n]}
+			way <- piece{time.Now().Add(delay), b, n}
 		}
 	}()
-	for p := range pieces {
+	for p := range way {
 		<-time.After(time.Until(p.due))
-		if _, err := to.Write(p.b); err != nil {
+		_, err := to.Write(p.buf[:p.n])
+		pieces.Put(p.buf)
+		if err != nil {
 			break
 		}
 	}
 	from.Close()
 	to.Close()
-	for range pieces {
+	for range way {
 	}
 }

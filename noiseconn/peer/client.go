@@ -121,6 +121,23 @@ func (c *Client) Connect(ctx context.Context) error {
 	return err
 }
 
+// Prepare begins to connect for content where the other device is far, so that
+// who is about to ask for some does not wait for that as well. What fails is
+// tried again by who asks.
+func (c *Client) Prepare() {
+	c.spawn(func() {
+		s, _, err := c.control.session(c.ctx)
+		if err != nil || s.trip < farTrip {
+			return
+		}
+		var wg sync.WaitGroup
+		for _, l := range c.bulk[:c.width()] {
+			wg.Go(func() { l.session(c.ctx) })
+		}
+		wg.Wait()
+	})
+}
+
 // Volumes lists the volumes that the other device lets this one see.
 func (c *Client) Volumes(ctx context.Context) ([]string, error) { return c.list(ctx, "volumes") }
 

@@ -28,6 +28,11 @@ const (
 // maxInFlight is how many bytes of one answer are asked for ahead.
 const maxInFlight = 2 << 20
 
+// farTrip is how long a round trip takes at least where all of that is asked
+// for at once: a read that turns out to have nothing left to read costs less
+// than the wait for an answer that shows that there is more.
+const farTrip = 5 * time.Millisecond
+
 // link is a connection to the other device that is there or can be made.
 type link struct {
 	dial     Dialer
@@ -110,11 +115,11 @@ var errClosed = errors.New("the connection to the peer was closed here")
 
 // session is one 9P connection, and its files that are open and idle.
 type session struct {
-	conn  *client.Conn
-	root  *client.Fid
-	trip  time.Duration // a round trip took
-	parts *sync.Pool    // of *part
-	read  int           // bytes in each
+	conn *client.Conn
+	root *client.Fid
+	trip time.Duration // a round trip took
+	read int           // bytes in a read
+	bufs *sync.Pool    // of *[]byte, as large
 
 	mu   sync.Mutex         // guards all below, and wg.Go against close
 	idle map[string][]*file // by name
@@ -187,7 +192,7 @@ func newSession(ctx context.Context, dial Dialer, readSize int) (*session, error
 		c.Close()
 		return nil, fmt.Errorf("attaching to the peer: %w", err)
 	}
-	return &session{conn: c, root: root, trip: time.Since(began), parts: newParts(readSize), read: readSize, idle: map[string][]*file{}}, nil
+	return &session{conn: c, root: root, trip: time.Since(began), read: readSize, bufs: newBufs(readSize), idle: map[string][]*file{}}, nil
 }
 
 func (s *session) ended() bool {
@@ -201,8 +206,20 @@ func (s *session) ended() bool {
 
 // file is an open file of the other device's tree, for one question at a time.
 type file struct {
-	fid    *client.Fid
-	number int64 // of the next question
+	fid     *client.Fid
+	opening *client.Opening // nil: it is open
+	number  int64           // of the next question
+}
+
+// opened waits until a file is open to which requests were sent ahead. On an
+// error there is no file; nothing may be in flight for it then.
+func (f *file) opened(ctx context.Context) error {
+	if f.opening == nil {
+		return nil
+	}
+	err := f.opening.Wait(ctx)
+	f.opening = nil
+	return err
 }
 
 // maxIdle is how many idle files of one name are kept open.
@@ -211,8 +228,20 @@ const maxIdle = 8
 // lastNumber is the last question put to a file before it is opened anew.
 const lastNumber = 1 << 22
 
-// open returns an idle file of that name, or opens one.
+// open returns an idle file of that name, or one that is being opened.
 func (s *session) open(ctx context.Context, path []string) (*file, error) {
+	if f := s.take(path); f != nil {
+		return f, nil
+	}
+	o, err := s.root.WalkOpen(ctx, syscall.O_RDWR, path...)
+	if err != nil {
+		return nil, err
+	}
+	return &file{fid: o.Fid, opening: o}, nil
+}
+
+// openFirst opens a file before anything is sent to it.
+func (s *session) openFirst(ctx context.Context, path []string) (*file, error) {
 	for {
 		if f := s.take(path); f != nil {
 			return f, nil

@@ -38,8 +38,8 @@ func (p *pending) wait(ctx context.Context) (int, error) {
 	}
 }
 
-func beginRead(ctx context.Context, f *client.Fid, b []byte, off int64) *pending {
-	return begin(func() (int, error) { return f.Read1(ctx, b, off) })
+func beginRead(ctx context.Context, f *client.Fid, n int, off int64, room func(n int) []byte) *pending {
+	return begin(func() (int, error) { return f.ReadInto(ctx, n, off, room) })
 }
 
 func beginWrite(ctx context.Context, f *client.Fid, b []byte, off int64) *pending {

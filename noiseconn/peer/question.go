@@ -40,16 +40,46 @@ func (l *link) ask(ctx context.Context, q question, fn got) error {
 	}
 }
 
+// ask puts a question to a file. One that is not open yet gets walk, open,
+// question and reads at once. Where the other side ran one of them before that
+// which it depends on, nothing was asked, and it is done one by one.
 func (s *session) ask(ctx context.Context, q question, fn got) error {
 	f, err := s.open(ctx, q.path)
 	if err != nil {
 		return err
 	}
+	err = s.askFile(ctx, f, q, fn)
+	var not *notOpened
+	if !errors.As(err, &not) {
+		return err
+	}
+	if not.error != syscall.EBADF {
+		return not.error
+	}
+	if f, err = s.openFirst(ctx, q.path); err != nil {
+		return err
+	}
+	return s.askFile(ctx, f, q, fn)
+}
+
+// notOpened is why there is no open file although requests were sent to it.
+type notOpened struct{ error }
+
+func (s *session) askFile(ctx context.Context, f *file, q question, fn got) error {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &answer{ctx: ctx, file: f, base: f.number << offsetBits, parts: s.parts, most: maxInFlight / s.read}
+	a := &answer{ctx: ctx, file: f, base: f.number << offsetBits, read: s.read, bufs: s.bufs, most: maxInFlight / s.read}
 	a.window = min(q.expect/s.read+1, a.most)
+	if s.trip >= farTrip {
+		a.window = a.most
+	}
 	f.number++
-	err = a.put(q.text)
+	err := a.put(q.text)
+	if f.opening != nil {
+		if e := s.settle(a, q.path, err); e != nil {
+			cancel()
+			return e
+		}
+	}
 	if err == nil {
 		err = a.records(fn)
 	}
@@ -74,13 +104,36 @@ func (s *session) ask(ctx context.Context, q question, fn got) error {
 	return err
 }
 
+// settle waits until the file is open to which a question was sent ahead, and
+// failed with failed or did not. After an error the caller has no file.
+func (s *session) settle(a *answer, path []string, failed error) error {
+	opened := make(chan error, 1)
+	s.behind(func() { opened <- a.opened(failed) })
+	select {
+	case err := <-opened:
+		if err != nil {
+			return &notOpened{err}
+		}
+		return nil
+	case <-a.ctx.Done():
+		s.behind(func() {
+			if <-opened == nil {
+				a.close()
+				s.put(path, a.file)
+			}
+		})
+		return a.ctx.Err()
+	}
+}
+
 // answer is an answer as it is read: a window of reads in flight, in order.
 // They reach the other side in order too, so that none waits there for another.
 type answer struct {
 	ctx    context.Context
 	file   *file
 	base   int64
-	parts  *sync.Pool // of *part
+	read   int        // bytes in a read
+	bufs   *sync.Pool // of *[]byte, as large
 	window int        // how many reads may be in flight
 	most   int        // of window
 	asked  *pending   // the question
@@ -91,10 +144,28 @@ type answer struct {
 	last   *part // split has its bytes
 }
 
-// part is one read.
+// part is one read. It has a buffer from when its data comes.
 type part struct {
-	buf     []byte
+	buf     *[]byte
+	bufs    *sync.Pool
 	pending *pending
+}
+
+// room gives the buffer for n bytes.
+func (p *part) room(n int) []byte {
+	if n == 0 {
+		return nil
+	}
+	p.buf = p.bufs.Get().(*[]byte)
+	return (*p.buf)[:n]
+}
+
+// free gives the buffer back.
+func (p *part) free() {
+	if p != nil && p.buf != nil {
+		p.bufs.Put(p.buf)
+		p.buf = nil
+	}
 }
 
 // put sends the question, and the first read along with it.
@@ -105,20 +176,35 @@ func (a *answer) put(question []byte) error {
 	return err
 }
 
+// opened waits until the file is open. On an error nothing is in flight for it.
+func (a *answer) opened(failed error) error {
+	if failed != nil {
+		a.close()
+	}
+	err := a.file.opened(a.ctx)
+	if err != nil && failed == nil {
+		a.close()
+	}
+	return err
+}
+
 // fill sends reads until the window is full, which doubles with each full
 // read, so that small answers cost few.
 func (a *answer) fill() {
 	for !a.ended && len(a.flying) < a.window {
-		p := a.parts.Get().(*part)
-		p.pending = beginRead(a.ctx, a.file.fid, p.buf, a.base+a.off)
-		a.off += int64(len(p.buf))
+		p := &part{bufs: a.bufs}
+		p.pending = beginRead(a.ctx, a.file.fid, a.read, a.base+a.off, p.room)
+		a.off += int64(a.read)
 		a.flying = append(a.flying, p)
 	}
 }
 
-// newParts returns a pool of reads with their buffers.
-func newParts(size int) *sync.Pool {
-	return &sync.Pool{New: func() any { return &part{buf: make([]byte, size)} }}
+// newBufs returns a pool of buffers.
+func newBufs(size int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		b := make([]byte, size)
+		return &b
+	}}
 }
 
 // close waits for what is in flight, which nobody wants any more, and gives
@@ -127,17 +213,10 @@ func (a *answer) close() {
 	<-a.asked.done
 	for _, p := range a.flying {
 		<-p.pending.done
-		a.parts.Put(p)
+		p.free()
 	}
-	a.free()
-}
-
-// free gives back the buffer that split is done with.
-func (a *answer) free() {
-	if a.last != nil {
-		a.parts.Put(a.last)
-		a.last = nil
-	}
+	a.flying = nil
+	a.last.free()
 }
 
 // records gives the records to fn up to the ending one.
@@ -179,7 +258,7 @@ func (a *answer) more() error {
 	if a.ended {
 		return lied(io.ErrUnexpectedEOF)
 	}
-	a.free()
+	a.last.free() // split is done with it
 	a.fill()
 	p := a.flying[0]
 	n, err := p.pending.wait(a.ctx)
@@ -188,9 +267,11 @@ func (a *answer) more() error {
 	}
 	a.flying = a.flying[1:]
 	a.last = p
-	a.ended = n < len(p.buf)
+	a.ended = n < a.read
 	a.window = min(2*a.window, a.most)
-	a.split.feed(p.buf[:n])
+	if n > 0 {
+		a.split.feed((*p.buf)[:n])
+	}
 	return nil
 }
 

@@ -67,6 +67,7 @@ func (d *device) dialer(secret noiseconn.SecretKey) Dialer {
 // oneFile is a tree in which every file answers as a test says.
 type oneFile struct {
 	answers answers
+	slow    time.Duration // what a walk takes
 }
 
 func (o *oneFile) Attach(context.Context, p9srv.User, string) (p9srv.Node, error) {
@@ -86,6 +87,7 @@ func (n *oneNode) QID() p9srv.QID {
 	return p9srv.QID{Type: p9srv.QTDir, Path: 1}
 }
 func (n *oneNode) Walk(_ context.Context, name string) (p9srv.Node, error) {
+	time.Sleep(n.o.slow)
 	return &oneNode{o: n.o, file: slices.Contains([]string{"f", "chunks", "info", "replicas", "pull", "events"}, name)}, nil
 }
 func (n *oneNode) Open(context.Context, uint32) (p9srv.File, error) {
@@ -93,8 +95,10 @@ func (n *oneNode) Open(context.Context, uint32) (p9srv.File, error) {
 }
 
 // linkTo is a link to a device whose files all answer with a.
-func linkTo(t testing.TB, a answers) *link {
-	d := newDevice(t, noiseconn.NewSecretKey(), "", func(noiseconn.PublicKey) p9srv.Tree { return &oneFile{answers: a} })
+func linkTo(t testing.TB, a answers) *link { return linkToTree(t, &oneFile{answers: a}) }
+
+func linkToTree(t testing.TB, tree p9srv.Tree) *link {
+	d := newDevice(t, noiseconn.NewSecretKey(), "", func(noiseconn.PublicKey) p9srv.Tree { return tree })
 	l := newLink(d.dialer(noiseconn.NewSecretKey()), readSize)
 	t.Cleanup(l.close)
 	return l
@@ -134,6 +138,18 @@ func TestAskAnyLength(t *testing.T) {
 		got, err := join(soon(t), l, fmt.Sprint(n))
 		if err != nil || !bytes.Equal(got, bodies(n)) {
 			t.Errorf("%d bytes: got %d, %v", n, len(got), err)
+		}
+	}
+}
+
+// A device that is slow to walk reads on meanwhile, and refuses what was sent
+// ahead for a file that is not there yet.
+func TestAskSlowDevice(t *testing.T) {
+	l := linkToTree(t, &oneFile{answers: counting, slow: 50 * time.Millisecond})
+	for range 2 {
+		got, err := join(soon(t), l, "100000")
+		if err != nil || !bytes.Equal(got, bodies(100000)) {
+			t.Errorf("%d bytes, %v", len(got), err)
 		}
 	}
 }

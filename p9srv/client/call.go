@@ -21,9 +21,11 @@ type call struct {
 	tag  uint16
 	done chan error // gets one value when the call is complete
 
-	dst  []byte // where a Tread's data goes
-	n    int    // how much came
-	body []byte // the reply of others
+	dst  []byte             // where a Tread's data goes
+	room func(n int) []byte // gives dst when n bytes have come; nil: dst is there
+	most int                // how many may come where there is room
+	n    int                // how much came
+	body []byte             // the reply of others
 
 	// Guarded by Conn.mu.
 	owned   bool  // somebody waits
@@ -70,6 +72,11 @@ func (c *Conn) maxOut() int { return 1<<20 + int(c.msize) }
 
 // start sends a request whose body encode appends. Read data will go to dst.
 func (c *Conn) start(ctx context.Context, t p9srv.MsgType, dst []byte, encode func([]byte) []byte) (*call, error) {
+	return c.startInto(ctx, t, call{dst: dst}, encode)
+}
+
+// startInto is start with where read data will go as in's fields say.
+func (c *Conn) startInto(ctx context.Context, t p9srv.MsgType, in call, encode func([]byte) []byte) (*call, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -84,7 +91,7 @@ func (c *Conn) start(ctx context.Context, t p9srv.MsgType, dst []byte, encode fu
 	if err != nil {
 		return nil, err
 	}
-	k.dst = dst
+	k.dst, k.room, k.most = in.dst, in.room, in.most
 	return k, nil
 }
 
@@ -248,7 +255,7 @@ func (c *Conn) dispatch(h header) error {
 		result = n
 	case h.typ != k.typ+1:
 		return fmt.Errorf("%w: %v to %v", errReply, h.typ, k.typ)
-	case k.dst != nil:
+	case k.dst != nil || k.room != nil:
 		if err := c.data(k, h); err != nil {
 			return err
 		}
@@ -293,10 +300,16 @@ func (c *Conn) data(k *call, h header) error {
 	if err != nil {
 		return err
 	}
-	if int(n) != h.rest-4 || int(n) > len(k.dst) {
-		return fmt.Errorf("%w: %d bytes of data to a read of %d", errReply, n, len(k.dst))
+	most := k.most
+	if k.room == nil {
+		most = len(k.dst)
 	}
-	k.n = int(n)
+	if int(n) != h.rest-4 || int(n) > most {
+		return fmt.Errorf("%w: %d bytes of data to a read of %d", errReply, n, most)
+	}
+	if k.n = int(n); k.room != nil {
+		k.dst = k.room(k.n)
+	}
 	return c.in.full(k.dst[:n])
 }
 

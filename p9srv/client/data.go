@@ -38,6 +38,30 @@ func (f *Fid) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	})
 }
 
+// ReadInto is Read1 of at most n bytes into memory that room gives, as much as
+// came, when they have come: a read that is long under way costs none. It is
+// called by the connection's reader and must not wait.
+func (f *Fid) ReadInto(ctx context.Context, n int, off int64, room func(n int) []byte) (int, error) {
+	if err := f.live(); err != nil {
+		return 0, err
+	}
+	n = min(n, int(f.c.msize)-p9srv.ReadHeader)
+	k, err := f.c.startInto(ctx, p9srv.Tread, call{room: room, most: n}, f.encodeRead(off, n))
+	if err != nil {
+		return 0, err
+	}
+	defer k.recycle()
+	if err := f.c.wait(ctx, k); err != nil {
+		return 0, err
+	}
+	return k.n, nil
+}
+
+// encodeRead appends the body of a Tread.
+func (f *Fid) encodeRead(off int64, n int) func([]byte) []byte {
+	return func(b []byte) []byte { return put32(put64(put32(b, f.num), uint64(off)), uint32(n)) }
+}
+
 // Read1 reads with exactly one Tread, so at most the message size allows. On
 // a stream it gives the next record.
 func (f *Fid) Read1(ctx context.Context, p []byte, off int64) (int, error) {
@@ -59,9 +83,7 @@ func (f *Fid) startRead(ctx context.Context, p []byte, off int64) (*call, error)
 	if p == nil {
 		p = []byte{}
 	}
-	return f.c.start(ctx, p9srv.Tread, p, func(b []byte) []byte {
-		return put32(put64(put32(b, f.num), uint64(off)), uint32(len(p)))
-	})
+	return f.c.start(ctx, p9srv.Tread, p, f.encodeRead(off, len(p)))
 }
 
 // WriteAt writes all of p at off, or says why not and how much it wrote.

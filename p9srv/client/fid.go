@@ -143,25 +143,38 @@ func (f *Fid) Walk(ctx context.Context, names ...string) (*Fid, error) {
 
 // walk walks at most MaxWalk names from the fid number from to f's.
 func (f *Fid) walk(ctx context.Context, from uint32, names []string) error {
-	k, err := f.c.call(ctx, p9srv.Twalk, func(b []byte) []byte {
+	k, err := f.c.start(ctx, p9srv.Twalk, nil, f.encodeWalk(from, names))
+	if err != nil {
+		return err
+	}
+	return f.walked(ctx, k, from, names)
+}
+
+// encodeWalk appends the body of a Twalk.
+func (f *Fid) encodeWalk(from uint32, names []string) func([]byte) []byte {
+	return func(b []byte) []byte {
 		b = put32(put32(b, from), f.num)
 		b = append(b, byte(len(names)), 0)
 		for _, name := range names {
 			b = p9srv.AppendString(b, name)
 		}
 		return b
-	})
-	if err != nil {
+	}
+}
+
+// walked waits for the reply to the Twalk k.
+func (f *Fid) walked(ctx context.Context, k *call, from uint32, names []string) error {
+	defer k.recycle()
+	if err := f.c.wait(ctx, k); err != nil {
 		return err
 	}
-	defer k.recycle()
 	d := p9srv.NewDecoder(k.body)
 	n := int(d.U16())
 	if n > len(names) || n == 0 && len(names) > 0 {
 		f.c.fail(errReply)
 		return errReply
 	}
-	qid := f.qid
+	qid := f.QID()
 	for range n {
 		qid = d.QID()
 	}
@@ -171,7 +184,7 @@ func (f *Fid) walk(ctx context.Context, from uint32, names []string) error {
 	if n < len(names) {
 		return f.walkError(ctx, from, names, n, qid)
 	}
-	f.qid = qid
+	f.setQID(qid)
 	return nil
 }
 

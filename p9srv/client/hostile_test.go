@@ -119,6 +119,17 @@ func TestHostileReplies(t *testing.T) {
 		"readdir":  func(ctx context.Context, f *Fid) error { _, err := f.ReadDir(ctx, 0, 1000); return err },
 		"readlink": func(ctx context.Context, f *Fid) error { _, err := f.Readlink(ctx); return err },
 		"open":     func(ctx context.Context, f *Fid) error { return f.Open(ctx, 0) },
+		"readinto": func(ctx context.Context, f *Fid) error {
+			_, err := f.ReadInto(ctx, 100, 0, func(n int) []byte { return make([]byte, n) })
+			return err
+		},
+		"walkopen": func(ctx context.Context, f *Fid) error {
+			o, err := f.WalkOpen(ctx, 0, "a", "b")
+			if err != nil {
+				return err
+			}
+			return o.Wait(ctx)
+		},
 	}
 	for _, c := range []struct {
 		name, call string
@@ -137,6 +148,11 @@ func TestHostileReplies(t *testing.T) {
 		{"more data than asked for", "read", func(r request) []byte {
 			return reply(r.typ+1, r.tag, append(put32(nil, 101), make([]byte, 101)...)...)
 		}},
+		{"more data than there is room for", "readinto", func(r request) []byte {
+			return reply(r.typ+1, r.tag, append(put32(nil, 101), make([]byte, 101)...)...)
+		}},
+		{"no qids walked to and opened", "walkopen", func(r request) []byte { return reply(r.typ+1, r.tag) }},
+		{"more walked to than asked for", "walkopen", func(r request) []byte { return reply(r.typ+1, r.tag, append([]byte{3, 0}, make([]byte, 39)...)...) }},
 		{"count beyond the message", "read", func(r request) []byte { return reply(r.typ+1, r.tag, append(put32(nil, 50), 1, 2, 3)...) }},
 		{"no count", "read", func(r request) []byte { return reply(r.typ+1, r.tag, 1) }},
 		{"more written than sent", "write", func(r request) []byte { return reply(r.typ+1, r.tag, put32(nil, 101)...) }},
@@ -405,6 +421,10 @@ func FuzzReplies(f *testing.F) {
 func everything(ctx context.Context, f *Fid) {
 	p := make([]byte, 20000)
 	f.Walk(ctx, "a", "b")
+	if o, err := f.WalkOpen(ctx, 0, "a", "b"); err == nil {
+		o.Fid.ReadInto(ctx, len(p), 0, func(n int) []byte { return p[:n] })
+		o.Wait(ctx)
+	}
 	f.Attr(ctx)
 	f.Statfs(ctx)
 	f.ReadDir(ctx, 0, 1000)

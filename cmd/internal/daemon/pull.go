@@ -35,7 +35,7 @@ func (d *Daemon) pull(ctx context.Context, v *openVolume, remote string, l *link
 	if err != nil {
 		return r, err
 	}
-	if o.noWait || e.Keep == keepLazy {
+	if !o.waits(e) {
 		v.keeper.kick()
 		return r, nil
 	}

@@ -109,6 +109,16 @@ func syncOptionsOf(c *ctlfs.Call) syncOptions {
 	return syncOptions{noWait: c.Has("no-wait"), dryRun: c.Has("dry-run"), under: c.Arg("path")}
 }
 
+// waits says whether the sync of a volume is over only when its content is here.
+func (o syncOptions) waits(e volumeEntry) bool { return !o.noWait && !o.dryRun && e.Keep != keepLazy }
+
+// prepare begins to connect for the content that a sync will wait for.
+func (d *Daemon) prepare(name string, o syncOptions, l *link) {
+	if e, err := (volumeObject{d, name}).entry(); err == nil && o.waits(e) {
+		l.client.Prepare()
+	}
+}
+
 // sync is the command: one volume, or each that the peer shares.
 func (d *Daemon) sync(ctx context.Context, c *ctlfs.Call) error {
 	name := c.Arg("volume")
@@ -129,6 +139,7 @@ func (d *Daemon) sync(ctx context.Context, c *ctlfs.Call) error {
 		}
 		return ctlfs.Errorf(syscall.ENOENT, "peer %s shows this device no volume that is here: peer volume allow there, volume connect here", p.label())
 	}
+	d.prepare(name, syncOptionsOf(c), l)
 	remote, err := d.remoteVolume(ctx, name, p, l)
 	if err != nil {
 		return err
