@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -85,8 +84,12 @@ func (r *record) has(v *merge.Version) bool {
 
 // wants writes what a group has of wanted content.
 func (w *writer) wants(g *group) {
+	fetched := make(map[uint64]bool, len(g.fetched))
+	for _, seq := range g.fetched {
+		fetched[seq] = true
+	}
 	for i := range g.wants {
-		if slices.Contains(g.fetched, g.wants[i].seq) {
+		if fetched[g.wants[i].seq] {
 			continue
 		}
 		w.wantings = append(w.wantings, change{numKey(g.wants[i].seq, ""), appendWant(nil, &g.wants[i])})
