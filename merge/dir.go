@@ -74,6 +74,11 @@ func (d Dir) Drop(rows Context) Dir {
 // Apply returns d after all names of a peer's directory with view o were
 // joined with its names. Every directory above takes o.Max into its Max
 // (Dir.Learn). full says that the listing was a full one.
+//
+// A full listing may come in pieces, each with the names of a range and with
+// the view that the directory had when that was read. Each is joined with the
+// names of its range here, those that are in no piece included, under its own
+// view, and Apply is done for each.
 func (d Dir) Apply(o View, full bool) Dir {
 	if full {
 		d.Whole = d.Whole.Join(o.Max)
@@ -90,7 +95,9 @@ func (d Dir) Learn(o View) Dir {
 
 // Finish returns d after Apply and after all subdirectories, on either side,
 // were finished or skipped, where meanwhile no other pull changed what Apply
-// had joined. A directory that View.Knows skips may be finished at once.
+// had joined. A directory that View.Knows skips may be finished at once. After
+// pieces, o is the view of the first one: the later ones know what it knows,
+// but it has not the changes that were made to its names since.
 func (d Dir) Finish(o View) Dir {
 	d.Ctx = d.Ctx.Join(o.Ctx)
 	d.Gone = d.Gone.Join(o.Gone)

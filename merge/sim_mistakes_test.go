@@ -27,6 +27,7 @@ const (
 	theirContext               // a missing name takes over the peer's context alone
 	lateSeen                   // a writer supersedes what came after it had opened the file
 	secondLife                 // a name that is made again starts with no context
+	lastPiece                  // a directory is finished with the view of its last piece
 	clockOnly                  // stamps are the clock's, be it behind
 	mistakes
 )
@@ -55,6 +56,7 @@ var mistakeNames = [mistakes]string{
 	theirContext:       "a missing name takes over the peer's context alone",
 	lateSeen:           "a writer supersedes what came after it had opened the file",
 	secondLife:         "a name that is made again starts with no context",
+	lastPiece:          "a directory is finished with the view of its last piece",
 	clockOnly:          "stamps are the clock's, be it behind",
 }
 

@@ -20,6 +20,7 @@ func TestPlantedMistakes(t *testing.T) {
 		forgetGone:        plotDirectoryMadeAgain,
 		removeAnyDir:      plotEmptyPlace,
 		ghostsNotCopied:   plotGhostOfAPath,
+		lastPiece:         plotChangeBetweenPieces,
 	}
 	for m := noMistake + 1; m < mistakes; m++ {
 		t.Run(m.String(), func(t *testing.T) {
@@ -149,6 +150,22 @@ func plotChangeDuringPull(w *world, a, b, c *replica) error {
 	p := w.start(b, a)
 	w.file(a, at, "z")
 	return firstOf(err, w.finishPull(p), w.pull(c, b), w.checkPulled(c, b))
+}
+
+// plotChangeBetweenPieces: a changes a file after b has the piece it is in.
+func plotChangeBetweenPieces(w *world, a, b, c *replica) error {
+	w.file(a, path{"f"}, "x")
+	w.file(a, path{"g"}, "x")
+	p := newPull(b, a, nil)
+	p.partial, p.few = false, 1
+	for w.begin(p); p.applied == 0; {
+		p.step(w)
+	}
+	w.file(a, path{"f"}, "y")
+	for p.step(w) {
+	}
+	b.committed = b.state
+	return firstOf(w.events.check(&b.state), w.pull(b, a), w.checkPulled(b, a))
 }
 
 // plotPathPulled: b pulls a path of a's, and c all of b's.

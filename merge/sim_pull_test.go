@@ -2,11 +2,17 @@ package merge
 
 import "slices"
 
-// listing is what a replica tells another of one directory.
+// listing is what a replica tells another of one directory, or a piece of
+// that: the names behind after and up to upTo, where that is not "".
 type listing struct {
-	view    View
-	items   []item
-	partial bool
+	view        View
+	items       []item
+	partial     bool
+	after, upTo string
+}
+
+func (l *listing) within(name string) bool {
+	return name > l.after && (l.upTo == "" || name <= l.upTo)
 }
 
 type item struct {
@@ -17,13 +23,14 @@ type item struct {
 	subView View
 }
 
-// list is the sender's side.
-func (s *state) list(at path, known Context, partial bool, wrong mistake) listing {
+// list is the sender's side. What is behind a name, or has but a few names, is
+// a piece of a full listing.
+func (s *state) list(at path, known Context, after string, few int, partial bool, wrong mistake) listing {
 	p := s.place(at)
-	out := listing{view: s.view(at)}
-	out.partial = partial && (p.dir.Partial(known) || wrong == indexForgetsWhole)
-	for _, c := range p.cells {
-		if out.partial && known.Covers(c.last) {
+	out := listing{view: s.view(at), after: after}
+	out.partial = partial && after == "" && (p.dir.Partial(known) || wrong == indexForgetsWhole)
+	for i, c := range p.cells {
+		if c.name <= after || out.partial && known.Covers(c.last) {
 			continue
 		}
 		it := item{name: c.name, ent: c.ent, hasSub: c.sub != nil}
@@ -37,6 +44,10 @@ func (s *state) list(at path, known Context, partial bool, wrong mistake) listin
 			it.subView = out.view.Sub(c.sub.dir)
 		}
 		out.items = append(out.items, it)
+		if len(out.items) == few && !out.partial && i < len(p.cells)-1 {
+			out.upTo = c.name
+			break
+		}
 	}
 	return out
 }
@@ -48,6 +59,7 @@ type pull struct {
 	frozen   *state // what the sender was when it began, or nil
 	partial  bool   // ask for partial listings
 	noSkip   bool
+	few      int // names in a piece; 0: all
 	open     []*frame
 	late     []*frame // applied already, and once more some time
 	applied  int
@@ -58,6 +70,8 @@ type frame struct {
 	at      path
 	up      *frame
 	msg     *listing
+	first   *listing // of the pieces
+	after   string   // the next piece is of what is behind it
 	todo    int
 	bad     bool
 	fixed   *listing // said by the directory above: the peer has nothing
@@ -71,7 +85,7 @@ func newPull(to, from *replica, at path) *pull {
 // anyPull is a pull of one kind or another.
 func (w *world) anyPull(to, from *replica, at path) *pull {
 	p := newPull(to, from, at)
-	p.partial, p.noSkip = w.rand.IntN(3) > 0, w.rand.IntN(8) == 0
+	p.partial, p.noSkip, p.few = w.rand.IntN(3) > 0, w.rand.IntN(8) == 0, w.rand.IntN(2)
 	if w.rand.IntN(3) == 0 {
 		s := from.committed
 		p.frozen = &s
@@ -103,11 +117,15 @@ func (p *pull) step(w *world) bool {
 		}
 	}
 	p.open = slices.Delete(p.open, i, i+1)
-	if f.msg == nil {
+	switch {
+	case f.msg != nil:
+		p.settleIn(f, w)
+	case f.first == nil:
 		f.bad = true
 		p.close(f, w)
-	} else {
-		p.settleIn(f, w)
+	default: // gone before all pieces were told
+		f.bad = true
+		p.pieced(f, w)
 	}
 	return true
 }
@@ -120,7 +138,7 @@ func (p *pull) ask(f *frame, w *world) {
 		}
 		return
 	}
-	m := s.list(f.at, p.to.view(f.at).Ctx, p.partial, w.wrong)
+	m := s.list(f.at, p.to.view(f.at).Ctx, f.after, p.few, p.partial, w.wrong)
 	f.msg = &m
 }
 
@@ -132,10 +150,23 @@ func (p *pull) settleIn(f *frame, w *world) {
 	if w.rand.IntN(12) == 0 {
 		p.late = append(p.late, &frame{at: f.at, msg: f.msg})
 	}
-	f.todo = len(subs)
+	if f.first == nil {
+		f.first, f.todo = f.msg, 1
+	}
+	f.todo += len(subs)
 	p.open = append(p.open, subs...)
 	p.applying[f.at.key()] = f
-	if f.todo == 0 || w.wrong == raiseEarly {
+	if f.msg.upTo == "" {
+		p.pieced(f, w)
+		return
+	}
+	f.after, f.msg = f.msg.upTo, nil
+	p.open = append(p.open, f)
+}
+
+// pieced ends a directory of which all pieces were applied.
+func (p *pull) pieced(f *frame, w *world) {
+	if f.todo--; f.todo == 0 || w.wrong == raiseEarly {
 		p.close(f, w)
 	}
 }
@@ -155,7 +186,7 @@ func (w *world) taint(p *pull, at path) {
 func (p *pull) close(f *frame, w *world) {
 	delete(p.applying, f.at.key())
 	if f.tainted && !f.bad && w.wrong != untainted {
-		f.tainted, f.msg = false, f.fixed
+		f.tainted, f.msg, f.first, f.after = false, f.fixed, nil, ""
 		p.open = append(p.open, f)
 		return
 	}
@@ -171,8 +202,12 @@ func (p *pull) close(f *frame, w *world) {
 }
 
 func (p *pull) finish(f *frame, w *world) {
-	p.to.editDir(f.at, func(q *place) { q.dir = q.dir.Finish(f.msg.view) })
-	p.to.learn(f.at, f.msg.view, w)
+	theirs := f.first.view
+	if w.wrong == lastPiece {
+		theirs = f.msg.view
+	}
+	p.to.editDir(f.at, func(q *place) { q.dir = q.dir.Finish(theirs) })
+	p.to.learn(f.at, theirs, w)
 	if w.rand.IntN(2) == 0 {
 		p.to.editDir(f.at, func(q *place) { q.dir = q.dir.Trim(p.to.parentView(f.at)) })
 	}
@@ -239,7 +274,7 @@ func (p *pull) items(f *frame) []item {
 		return out
 	}
 	for _, c := range p.to.place(f.at).cells {
-		if !slices.ContainsFunc(out, func(it item) bool { return it.name == c.name }) {
+		if f.msg.within(c.name) && !slices.ContainsFunc(out, func(it item) bool { return it.name == c.name }) {
 			out = append(out, item{name: c.name})
 		}
 	}

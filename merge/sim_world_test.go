@@ -198,7 +198,8 @@ func (w *world) begin(p *pull) bool {
 	if p.noSkip || p.sender().place(at) == nil || !p.to.view(at).Knows(theirs) {
 		return true
 	}
-	p.finish(&frame{at: at, msg: &listing{view: theirs}}, w)
+	skipped := &listing{view: theirs}
+	p.finish(&frame{at: at, msg: skipped, first: skipped}, w)
 	return false
 }
 

@@ -236,11 +236,14 @@ func (s *source) Info(context.Context) (vol.Info, error) { return s.d.v.Info(), 
 
 func (s *source) Dirs(ctx context.Context, reqs []vol.DirRequest, got func(int, vol.DirState) error) error {
 	s.calls.Add(1)
-	for i, r := range reqs {
+	after := ""
+	for i := 0; i < len(reqs); {
+		r := reqs[i]
+		r.After = after
 		if n := s.dirs.Add(1); s.cutAfter > 0 && n > s.cutAfter {
 			return errCut
 		}
-		d, err := s.d.v.DirState(ctx, r.Dir, r.Known)
+		d, err := s.d.v.DirState(ctx, r)
 		if errors.Is(err, syscall.ESTALE) {
 			d, err = vol.DirState{}, nil
 		}
@@ -252,6 +255,9 @@ func (s *source) Dirs(ctx context.Context, reqs []vol.DirRequest, got func(int, 
 		}
 		if err := got(i, d); err != nil {
 			return err
+		}
+		if after = d.To; after == "" {
+			i++
 		}
 	}
 	return nil

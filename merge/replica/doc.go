@@ -5,8 +5,8 @@
 // and goes on with those directories below it in which the peer knows
 // something that is not known here, breadth first, with many directories
 // asked for in one call and several calls under way, so that a long way to
-// the peer is filled. Each directory is joined by one vol.Volume.Apply: all
-// or nothing. When everything below a directory is done it is finished
+// the peer is filled. Each directory is joined by one vol.Volume.Apply, all or
+// nothing; a large one comes in pieces, and each of these is. When everything below a directory is done it is finished
 // (vol.Volume.Finish): from then on, all that the peer knows of that subtree
 // is known here, and the next pull skips it. A pull that is cut anywhere
 // leaves what it has joined; only what is not finished is looked at again.
@@ -30,10 +30,10 @@
 //
 // A pull asks for the directories in which there is news, and for one level of
 // them in each round trip. Of a directory it gets the names with news, where
-// the peer's index of changes permits, else all. A full listing stands in
-// memory as a whole on both sides: one directory may take 384 MiB there
-// (noiseconn/peer), which is some 150,000 files of 2 KiB, kept inline, or a
-// million larger ones.
+// the peer's index of changes permits, else all, in pieces of some 2 MiB
+// (vol.DirState): so the number of its names takes no memory. With 100,000
+// files of 1 KiB in one directory, the sender had 386 and the receiver 702 MiB
+// when it was told as a whole, now 141 and 167, and it takes half as long.
 //
 // Between two servers over loopback on two cores of 2.5 GHz that do nothing
 // else (TestSyncSpeed of cmd/bazil): a file of 1 GiB 2.5 s, with 2.2 and 2.7 s of

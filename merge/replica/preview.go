@@ -46,7 +46,8 @@ type foreseen struct {
 	remote uint64
 	lack   *vol.DirState
 	names  []foreseenName
-	rest   bool // names that the pull leaves alone exist in it
+	rest   bool   // names that the pull leaves alone exist in it
+	looked uint64 // names that exist in it and were looked at
 }
 
 type foreseenName struct {
@@ -102,9 +103,10 @@ func (p *preview) ask(ctx context.Context, batch []*foreseen) (below []*foreseen
 	if len(asked) == 0 {
 		return below, nil
 	}
+	order := answers{asked: len(asked)}
 	err = p.src.Dirs(ctx, reqs, func(i int, d vol.DirState) error {
-		if i < 0 || i >= len(asked) {
-			return fmt.Errorf("%w: answer %d of %d", errPeer, i, len(asked))
+		if err := order.take(i, &d); err != nil {
+			return err
 		}
 		if err := checkState(&d); err != nil {
 			return err
@@ -123,7 +125,7 @@ func (p *preview) compare(ctx context.Context, f *foreseen, d vol.DirState, belo
 		return errors.New("more changes than can be told")
 	}
 	p.seen[d.Dir] = true
-	names, rest, err := p.r.Volume.Preview(ctx, f.place, d)
+	seen, err := p.r.Volume.Preview(ctx, f.place, d)
 	if vanished(err) {
 		f.rest = true
 		return nil
@@ -131,8 +133,9 @@ func (p *preview) compare(ctx context.Context, f *foreseen, d vol.DirState, belo
 	if err != nil {
 		return err
 	}
-	f.rest = rest
-	for _, n := range names {
+	f.looked += seen.Looked
+	f.rest = f.rest || seen.Stays || d.To == "" && f.looked < seen.Live
+	for _, n := range seen.Names {
 		sub, err := p.sub(f, &n)
 		if err != nil {
 			return err

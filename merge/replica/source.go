@@ -12,7 +12,8 @@ type Source interface {
 	// Info says which volume it is, and which replica.
 	Info(ctx context.Context) (vol.Info, error)
 	// Dirs asks for the states of directories. got is called for each, in
-	// the order of reqs, with its place there; its error ends the call and is
+	// the order of reqs, with its place there, and for a large one several
+	// times, with one piece after the other; its error ends the call and is
 	// returned. Several calls may be under way.
 	Dirs(ctx context.Context, reqs []vol.DirRequest, got func(i int, d vol.DirState) error) error
 	// Chunks asks for chunks. got is called once for each, in any order and

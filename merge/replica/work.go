@@ -58,16 +58,15 @@ func (p *pull) ask(ctx context.Context, batch []*node) error {
 	for i, n := range asked {
 		reqs[i] = n.request()
 	}
-	next := 0
+	order := answers{asked: len(asked)}
 	err = p.src.Dirs(ctx, reqs, func(i int, d vol.DirState) error {
-		if i != next || i >= len(asked) {
-			return fmt.Errorf("%w: answer %d in place of %d", errPeer, i, next)
+		if err := order.take(i, &d); err != nil {
+			return err
 		}
-		next++
 		return p.apply(ctx, asked[i], d)
 	})
-	if err == nil && next < len(asked) {
-		err = fmt.Errorf("%w: %d of %d directories", errPeer, next, len(asked))
+	if err == nil {
+		err = order.end()
 	}
 	return err
 }
@@ -86,7 +85,7 @@ func (p *pull) lacking(ctx context.Context, batch []*node) ([]*node, error) {
 	return rest, nil
 }
 
-// apply joins one directory.
+// apply joins one directory, or a piece of it.
 func (p *pull) apply(ctx context.Context, n *node, d vol.DirState) error {
 	if n.lack == nil {
 		if err := checkState(&d); err != nil {
@@ -103,20 +102,36 @@ func (p *pull) apply(ctx context.Context, n *node, d vol.DirState) error {
 	return p.join(ctx, n, d)
 }
 
-// join joins one directory and queues those below it.
+// join joins one directory, or a piece of it, and queues those below it. Pieces
+// are of different moments; that of the first is the one that all of them know
+// of, and by which the directory is finished.
 func (p *pull) join(ctx context.Context, n *node, d vol.DirState) error {
-	n.theirs = d.View
-	switch {
-	case n.remote != 0 && d.Dir == 0: // removed there since it was listed
-		n.partial = true
-		return p.complete(ctx, n)
-	case d.Same:
-		return p.complete(ctx, n)
+	if d.After == "" {
+		n.theirs, n.todo, n.lost, n.changed = d.View, 1, false, false
 	}
+	if n.remote != 0 && d.Dir == 0 { // removed there since it was listed
+		n.lost = true
+	}
+	if !n.lost && !d.Same {
+		if err := p.joinNames(ctx, n, d); err != nil {
+			return err
+		}
+	}
+	if d.To != "" {
+		return nil
+	}
+	if n.partial = n.partial || n.lost; n.todo > 1 {
+		n.todo--
+		return nil
+	}
+	return p.complete(ctx, n)
+}
+
+// joinNames joins the names of a directory, or of a piece of it.
+func (p *pull) joinNames(ctx context.Context, n *node, d vol.DirState) error {
 	subs, changed, err := p.r.Volume.Apply(ctx, n.local, d)
-	if vanished(err) {
-		n.partial = true
-		return p.complete(ctx, n)
+	if n.lost = vanished(err); n.lost {
+		return nil
 	}
 	if err != nil {
 		return err
@@ -124,11 +139,12 @@ func (p *pull) join(ctx context.Context, n *node, d vol.DirState) error {
 	if n.up == nil {
 		p.places[d.Dir] = n.local
 	}
-	p.note(d, changed)
+	p.note(n, d, changed)
 	if changed || len(subs) > 0 {
 		p.taint(n.local)
 	}
-	return p.descend(ctx, n, subs)
+	p.joined[n.local] = n
+	return p.descend(n, subs)
 }
 
 // vanished says whether a local directory is no longer there.
@@ -136,10 +152,13 @@ func vanished(err error) bool {
 	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESTALE)
 }
 
-func (p *pull) note(d vol.DirState, changed bool) {
-	p.result.Dirs++
+func (p *pull) note(n *node, d vol.DirState, changed bool) {
+	if d.After == "" {
+		p.result.Dirs++
+	}
 	p.result.Names += len(d.Entries)
-	if changed {
+	if changed && !n.changed {
+		n.changed = true
 		p.result.Changed++
 	}
 	if p.options.Progress != nil {
@@ -173,8 +192,8 @@ func (p *pull) wanted(n *node, subs []vol.Sub) []vol.Sub {
 	return subs
 }
 
-// descend queues what is below a directory that was joined.
-func (p *pull) descend(ctx context.Context, n *node, subs []vol.Sub) error {
+// descend queues what is below a directory that was joined, or a piece of it.
+func (p *pull) descend(n *node, subs []vol.Sub) error {
 	subs = p.wanted(n, subs)
 	if n.depth >= maxDepth && len(subs) > 0 {
 		return fmt.Errorf("%w: directories %d deep", errPeer, maxDepth)
@@ -189,11 +208,7 @@ func (p *pull) descend(ctx context.Context, n *node, subs []vol.Sub) error {
 		}
 		nodes[i] = n.sub(s)
 	}
-	n.todo = len(subs)
-	p.joined[n.local] = n
-	if n.todo == 0 {
-		return p.complete(ctx, n)
-	}
+	n.todo += len(subs)
 	p.queue.add(nodes...)
 	return nil
 }

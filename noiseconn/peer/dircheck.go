@@ -178,25 +178,26 @@ func parseDirs(question []byte) ([]vol.DirRequest, error) {
 	return reqs, nil
 }
 
-// parseHead reads the body of a 'd' record.
-func parseHead(body []byte) (d vol.DirState, err error) {
+// parseHead reads the body of a 'd' record. more says that another piece
+// follows.
+func parseHead(body []byte) (d vol.DirState, more bool, err error) {
 	var w wireHead
 	if err := wire.decode("directory", body, &w); err != nil {
-		return d, err
+		return d, false, err
 	}
 	l, err := newLookup(w.Replicas, w.Contexts)
 	if err != nil {
-		return d, err
+		return d, false, err
 	}
-	if w.Flags&^(headSame|headPartial) != 0 {
-		return d, fmt.Errorf("unknown flags %#x of a directory", w.Flags)
+	if more = w.Flags&headMore != 0; w.Flags&^(headSame|headPartial|headMore) != 0 || more && w.Flags != headMore {
+		return d, false, fmt.Errorf("unknown flags %#x of a directory", w.Flags)
 	}
 	d.Dir, d.Same, d.Partial = w.Dir, w.Flags&headSame != 0, w.Flags&headPartial != 0
 	if d.View, err = l.view(w.View); err != nil {
-		return d, err
+		return d, false, err
 	}
 	d.Root, err = l.entry(&w.Root)
-	return d, err
+	return d, more, err
 }
 
 // parseNames reads the body of an 'n' record and adds its names to d.

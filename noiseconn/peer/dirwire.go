@@ -47,6 +47,7 @@ type headFlags uint8
 const (
 	headSame    headFlags = 1 << iota // there are no names to come
 	headPartial                       // names left out have no news
+	headMore                          // a piece: another one follows, of what is behind its last name
 )
 
 // wireNames is the body of an 'n' record.
@@ -219,6 +220,9 @@ func appendHead(dst []byte, d *vol.DirState) ([]byte, error) {
 	}
 	if d.Partial {
 		h.Flags |= headPartial
+	}
+	if d.To != "" {
+		h.Flags |= headMore
 	}
 	h.Replicas, h.Contexts = t.replicas, t.contexts
 	return appendRecord(dst, kindDir, h)

@@ -117,6 +117,21 @@ func genDir(t *rapid.T) vol.DirState {
 	return d
 }
 
+// genPieces is a directory, perhaps in two pieces of which the second is of
+// another moment.
+func genPieces(t *rapid.T) []vol.DirState {
+	d := genDir(t)
+	if d.Same || d.Partial || len(d.Entries) == 0 || rapid.Bool().Draw(t, "whole") {
+		return []vol.DirState{d}
+	}
+	n := rapid.IntRange(1, len(d.Entries)).Draw(t, "first")
+	second := vol.DirState{Dir: d.Dir, After: d.Entries[n-1].Name, View: genView(t), Entries: d.Entries[n:]}
+	if d.Entries, d.To = d.Entries[:n], second.After; len(second.Entries) == 0 {
+		second.Entries = nil
+	}
+	return []vol.DirState{d, second}
+}
+
 // send is the whole way of directories through records.
 func send(dirs []vol.DirState) (out []vol.DirState, err error) {
 	var wireBytes []byte
@@ -132,11 +147,17 @@ func send(dirs []vol.DirState) (out []vol.DirState, err error) {
 			}
 			names = names[n:]
 		}
-		reqs = append(reqs, vol.DirRequest{Dir: dirs[i].Dir})
+		if dirs[i].After == "" {
+			reqs = append(reqs, vol.DirRequest{Dir: dirs[i].Dir})
+		}
 	}
+	ended := 0
 	in := &incoming{reqs: reqs, at: -1, ctx: context.Background(), large: make(chan struct{}, 1), got: func(i int, d vol.DirState) error {
-		if i != len(out) {
-			return fmt.Errorf("directory %d in place of %d", i, len(out))
+		if i != ended {
+			return fmt.Errorf("directory %d in place of %d", i, ended)
+		}
+		if d.To == "" {
+			ended++
 		}
 		out = append(out, d)
 		return nil
@@ -159,9 +180,9 @@ func send(dirs []vol.DirState) (out []vol.DirState, err error) {
 
 func TestDirectoriesComeAsTheyWere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		dirs := make([]vol.DirState, rapid.IntRange(1, 2).Draw(t, "dirs"))
-		for i := range dirs {
-			dirs[i] = genDir(t)
+		var dirs []vol.DirState
+		for range rapid.IntRange(1, 2).Draw(t, "dirs") {
+			dirs = append(dirs, genPieces(t)...)
 		}
 		got, err := send(dirs)
 		if err != nil {
@@ -182,9 +203,9 @@ func TestEveryFieldIsSent(t *testing.T) {
 		v    any
 		want string
 	}{
-		{vol.DirState{}, "Dir Same View Root Partial Entries"},
+		{vol.DirState{}, "Dir After To Same View Root Partial Entries"}, // After and To by where pieces end
 		{vol.NamedEntry{}, "Name Entry Sub SubView Last"},
-		{vol.DirRequest{}, "Dir Known"},
+		{vol.DirRequest{}, "Dir Known After"}, // pieces follow each other without being asked for
 		{vol.Info{}, "ID Replica"},
 		{merge.View{}, "Ctx Max Gone"},
 		{merge.Entry{}, "Versions Ctx Attrs"},
@@ -361,6 +382,12 @@ func TestBadAnswersOfPull(t *testing.T) {
 		"names where same":  {1, [][]byte{head(vol.DirState{Dir: 1, Same: true}), names("a")}},
 		"names again":       {1, [][]byte{head(vol.DirState{Dir: 1}), names("b"), names("b")}},
 		"names out of turn": {1, [][]byte{head(vol.DirState{Dir: 1}), names("b"), names("a")}},
+		"a piece of none":   {1, [][]byte{head(vol.DirState{Dir: 1, To: "b"}), head(vol.DirState{Dir: 1})}},
+		"pieces cut":        {1, [][]byte{head(vol.DirState{Dir: 1, To: "b"}), names("b")}},
+		"another's piece":   {2, [][]byte{head(vol.DirState{Dir: 1, To: "b"}), names("b"), head(vol.DirState{Dir: 2})}},
+		"a piece of same":   {1, [][]byte{head(vol.DirState{Dir: 1, Same: true, To: "b"}), names("b"), head(vol.DirState{Dir: 1})}},
+		"same behind":       {1, [][]byte{head(vol.DirState{Dir: 1, To: "b"}), names("b"), head(vol.DirState{Dir: 1, Same: true})}},
+		"partial behind":    {1, [][]byte{head(vol.DirState{Dir: 1, To: "b"}), names("b"), head(vol.DirState{Dir: 1, Partial: true})}},
 		"a chunk":           {1, [][]byte{head(vol.DirState{Dir: 1}), endRecord(beginRecord(nil, kindChunk), 0)}},
 	} {
 		in := &incoming{reqs: slices.Repeat([]vol.DirRequest{{Dir: 1}}, c.reqs), at: -1, ctx: context.Background(), large: make(chan struct{}, 1), got: func(int, vol.DirState) error { return nil }}

@@ -33,7 +33,7 @@
 //	         this device can tell, each with the public key of its device
 //	pull     the question lists directories by their number here, each with
 //	         the context known to who asks; the answer has, in the same order,
-//	         each one's committed state. A question for directory 0, the root,
+//	         each one's committed state, that of a large one in pieces. A question for directory 0, the root,
 //	         with which every pull begins, first makes all local changes durable
 //	events   the question is a counter; the answer comes when the volume has
 //	         changed since, and is the new counter. Counter 0 is answered at once
@@ -74,12 +74,16 @@
 //	'd'  a directory's head            [number, flags, view, root entry]
 //	'n'  some of its names, in order   [[name, entry, sub, sub's view, last] ...]
 //
-// A 'd' record's flags say whether the directory is known (1: no names follow)
-// and whether the names that do not follow have no news (2: a partial
-// listing); else they are absent. Then last has, of each name, the last changes
-// at it and below that the asker does not know. A directory's 'n' records
-// follow its 'd' record; the next 'd', or the end, ends it. The bodies of 'd' and 'n', and the questions, are drawn where their
-// Go types stand. CBOR here has definite lengths, no tags, and no keys
+// A 'd' record's flags say whether the directory is known (1: no names follow),
+// whether the names that do not follow have no news (2: a partial listing),
+// else they are absent, and whether this is a piece of it (4): then it has one
+// name at least, tells of those up to its last one only, and the next 'd'
+// record is of the same directory and tells of those behind. Each piece has the
+// view of the moment when it was read. In a partial listing last has, of each
+// name, the last changes at it and below that the asker does not know. A
+// directory's 'n' records follow its 'd' record; the next 'd', or the end, ends
+// it. The bodies of 'd' and 'n', and the questions, are drawn where their Go
+// types stand. CBOR here has definite lengths, no tags, and no keys
 // twice; anything else is refused.
 //
 // # DIAGNOSTICS

@@ -135,8 +135,8 @@ func (t *tree) syncVolume(ctx context.Context, name string) error {
 type pulling struct {
 	tree  *tree
 	name  string
-	reqs  []vol.DirRequest // not begun
-	names []vol.NamedEntry // of the directory begun, not sent
+	reqs  []vol.DirRequest // not begun, but perhaps the first: it has an After then
+	names []vol.NamedEntry // of the directory or piece begun, not sent
 }
 
 // next appends the next record or, of small directories, some.
@@ -159,10 +159,10 @@ func (p *pulling) next(ctx context.Context, dst []byte) ([]byte, error) {
 	return p.begin(ctx, dst, v)
 }
 
-// begin appends a directory's head.
+// begin appends the head of a directory, or of the next piece of one.
 func (p *pulling) begin(ctx context.Context, dst []byte, v *vol.Volume) ([]byte, error) {
 	req := p.reqs[0]
-	d, err := v.DirState(ctx, req.Dir, req.Known)
+	d, err := v.DirState(ctx, req)
 	if errors.Is(err, syscall.ESTALE) {
 		return dst, &Absent{What: "directory", Name: fmt.Sprintf("%d of volume %s", req.Dir, p.name)}
 	}
@@ -172,9 +172,9 @@ func (p *pulling) begin(ctx context.Context, dst []byte, v *vol.Volume) ([]byte,
 	if dst, err = appendHead(dst, &d); err != nil {
 		return dst, fmt.Errorf("volume %s: directory %d: %w", p.name, req.Dir, err)
 	}
-	p.reqs, p.names = p.reqs[1:], d.Entries
-	if d.Same {
-		p.names = nil
+	p.names = d.Entries
+	if p.reqs[0].After = d.To; d.To == "" {
+		p.reqs = p.reqs[1:]
 	}
 	return dst, nil
 }

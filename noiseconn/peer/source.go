@@ -85,7 +85,8 @@ func (v *VolumeSource) Fetch(ctx context.Context, id store.ID) ([]byte, error) {
 }
 
 // Dirs asks for the states of directories, any number of them. got gets each
-// once, in order, with its place in reqs; its error ends the call. What it
+// once, in order, with its place in reqs, a large one in pieces; its error ends
+// the call. What it
 // gets is checked as far as that is possible without knowing the volume:
 // names, versions and contexts have the right form and are bounded.
 func (v *VolumeSource) Dirs(ctx context.Context, reqs []vol.DirRequest, got func(i int, d vol.DirState) error) error {
@@ -126,11 +127,12 @@ func (v *VolumeSource) dirs(ctx context.Context, reqs []vol.DirRequest, got func
 	return in.end()
 }
 
-// Bounds of the memory that directories on their way take, as their records'
-// bytes and nameBytes for each name. One that is larger than fewBytes waits
-// for its turn: only one of them comes in at a time.
+// Bounds of the memory that directories on their way take, or pieces of large
+// ones, as their records' bytes and nameBytes for each name. One that is larger
+// than fewBytes, as a piece of names with many settings may be, waits for its
+// turn: only one of them comes in at a time.
 const (
-	maxDirBytes = 384 << 20
+	maxDirBytes = 64 << 20
 	fewBytes    = 8 << 20
 	nameBytes   = 256
 )
@@ -141,7 +143,8 @@ type incoming struct {
 	got  func(i int, d vol.DirState) error
 	at   int // place in reqs of the one that is coming; -1: none yet
 	dir  vol.DirState
-	size int // of its records and names
+	more bool // another piece of it is to come
+	size int  // of its records and names
 
 	ctx   context.Context
 	large chan struct{} // the source's
@@ -159,20 +162,28 @@ func (in *incoming) record(k kind, body []byte) error {
 }
 
 func (in *incoming) head(body []byte) error {
-	if err := in.deliver(); err != nil {
+	after, err := in.deliver()
+	if err != nil {
 		return err
 	}
-	if in.at++; in.at == len(in.reqs) {
+	if after == "" {
+		in.at++
+	}
+	if in.at == len(in.reqs) {
 		return lied(fmt.Errorf("more than the %d directories asked for", len(in.reqs)))
 	}
-	d, err := parseHead(body)
+	d, more, err := parseHead(body)
+	if err == nil && after != "" && (d.Same || d.Partial) {
+		err = fmt.Errorf("directory %d: a piece that is all of it", d.Dir)
+	}
 	if want := in.reqs[in.at].Dir; err == nil && want != 0 && d.Dir != want {
 		err = fmt.Errorf("directory %d in place of %d", d.Dir, want)
 	}
 	if err != nil {
 		return lied(err)
 	}
-	in.dir, in.size = d, len(body)
+	d.After = after
+	in.dir, in.more, in.size = d, more, len(body)
 	return nil
 }
 
@@ -219,21 +230,29 @@ func (in *incoming) giveTurn() {
 	}
 }
 
-// deliver hands on the directory that is complete.
-func (in *incoming) deliver() error {
+// deliver hands on the directory that is complete, or the piece. after is
+// where the next piece begins, "" if there is none to come.
+func (in *incoming) deliver() (after string, err error) {
 	if in.at < 0 {
-		return nil
+		return "", nil
 	}
 	defer in.giveTurn()
 	d := in.dir
+	if in.more {
+		if len(d.Entries) == 0 {
+			return "", lied(fmt.Errorf("directory %d: a piece without names", d.Dir))
+		}
+		d.To = d.Entries[len(d.Entries)-1].Name
+	}
 	in.dir = vol.DirState{}
-	return in.got(in.at, d)
+	return d.To, in.got(in.at, d)
 }
 
 // end hands on the last directory, and checks that none is missing.
 func (in *incoming) end() error {
-	if in.at != len(in.reqs)-1 {
+	if in.at != len(in.reqs)-1 || in.more {
 		return lied(fmt.Errorf("%d directories in place of %d", in.at+1, len(in.reqs)))
 	}
-	return in.deliver()
+	_, err := in.deliver()
+	return err
 }

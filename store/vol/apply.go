@@ -3,7 +3,6 @@ package vol
 import (
 	"context"
 	"fmt"
-	"slices"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -20,11 +19,12 @@ type Sub struct {
 	Lack   *DirState     // where Remote is 0: the state to apply, without asking
 }
 
-// Apply joins a peer's state of a directory with the one here, 0 standing for
-// the root: all names or, after an error, none. subs are the directories in it
-// that are to be applied next; when all of them, and all below, were applied
-// and finished, the directory can be finished. changed says whether anything
-// here changed. One peer's directories are applied at a time.
+// Apply joins a peer's state of a directory, or a piece of it, with the one
+// here, 0 standing for the root: all names or, after an error, none. subs are
+// the directories in it that are to be applied next; when all pieces and all
+// of those, and all below, were applied and finished, the directory can be
+// finished, with the view that its first piece had. changed says whether
+// anything here changed. One peer's directories are applied at a time.
 //
 // A file that is open for writing goes on showing what its writer sees until
 // it is closed. The state is checked; device nodes in it are left out.
@@ -42,11 +42,6 @@ func (v *Volume) Apply(ctx context.Context, local uint64, remote DirState) (subs
 		return nil, false, err
 	}
 	v.meetOwn(remote.View)
-	if !remote.Partial {
-		if err := v.loadNames(d); err != nil {
-			return nil, false, err
-		}
-	}
 	a := applier{v: v, d: d, remote: &remote, meeting: merge.Meeting{Mine: d.view(v.state.dot()), Theirs: remote.View}}
 	if err := a.prepare(); err != nil {
 		return nil, false, fmt.Errorf("apply a peer's directory %d: %w", remote.Dir, err)
@@ -86,7 +81,10 @@ func (a *applier) prepare() error {
 			return err
 		}
 	}
-	local := a.localNames()
+	local, err := a.localNames()
+	if err != nil {
+		return err
+	}
 	remote := a.remote.Entries
 	for len(local) > 0 || len(remote) > 0 {
 		var b *NamedEntry
@@ -111,18 +109,11 @@ func (a *applier) prepare() error {
 
 // localNames are the names here, sorted, where those that the peer did not
 // list count.
-func (a *applier) localNames() []string {
+func (a *applier) localNames() ([]string, error) {
 	if a.remote.Partial {
-		return nil
+		return nil, nil
 	}
-	names := make([]string, 0, len(a.d.children))
-	for name, e := range a.d.children {
-		if name != "" && !e.rec.empty() {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
+	return a.v.namesIn(a.d, a.remote)
 }
 
 // join works out what becomes of e when it meets what the peer has.

@@ -88,7 +88,7 @@ func (s *DirState) check() error {
 			return fmt.Errorf("%q: names out of order: %w", e.Name, errMalformed)
 		}
 	}
-	return nil
+	return s.checkRange()
 }
 
 func (e *NamedEntry) check() error {

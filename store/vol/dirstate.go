@@ -14,12 +14,16 @@ import (
 type DirRequest struct {
 	Dir   uint64        // the sender's number of it, 0 for the root
 	Known merge.Context // the receiver's View.Ctx of it
+	After string        // only names behind this, the receiver had those up to it
 }
 
 // DirState is what a replica tells another of one directory: its committed
-// state at one moment.
+// state at one moment. Of a large one it is a piece: the names behind After and
+// up to To are those of that moment, and of others it tells nothing.
 type DirState struct {
 	Dir     uint64       // the sender's number of the directory
+	After   string       // "": from the first name on
+	To      string       // "": to the last; else there is another piece behind it
 	Same    bool         // the receiver knows all of it: no Entries follow
 	View    merge.View   // of the sender
 	Root    merge.Entry  // the settings of the root directory; of no other
@@ -36,56 +40,43 @@ type NamedEntry struct {
 	Last    merge.Context // in a partial listing: the last changes at this name and below that are news
 }
 
-// DirState returns the state of a directory, 0 standing for the root. known is
-// what the receiver knows there. ESTALE: the directory is no more.
-func (v *Volume) DirState(ctx context.Context, dir uint64, known merge.Context) (DirState, error) {
-	if dir == 0 {
-		dir = rootDir
+// DirState returns the state of a directory, or the next piece of it. ESTALE:
+// the directory is no more.
+func (v *Volume) DirState(ctx context.Context, req DirRequest) (DirState, error) {
+	if req.Dir == 0 {
+		req.Dir = rootDir
 	}
 	var out DirState
 	err := v.db.ViewDurable(func(tx *bbolt.Tx) (err error) {
-		out, err = readDirState(ctx, tx, dir, known)
+		out, err = readDirState(ctx, tx, req)
 		return err
 	})
 	if err != nil {
-		return DirState{}, fmt.Errorf("directory %d: %w", dir, err)
+		return DirState{}, fmt.Errorf("directory %d: %w", req.Dir, err)
 	}
 	return out, nil
 }
 
-func readDirState(ctx context.Context, tx *bbolt.Tx, num uint64, known merge.Context) (DirState, error) {
-	view, err := readView(tx, num)
+func readDirState(ctx context.Context, tx *bbolt.Tx, req DirRequest) (DirState, error) {
+	view, err := readView(tx, req.Dir)
 	if err != nil {
 		return DirState{}, err
 	}
-	out := DirState{Dir: num, View: view}
-	if known.Covers(view.Max) {
-		out.Same = true
-		return out, nil
-	}
-	r, err := readDirRecord(tx, num)
-	if err != nil {
-		return out, err
-	}
-	if partial, err := readPartial(tx, &out, r, known); partial || err != nil {
-		return out, err
-	}
-	err = eachName(tx, num, func(name, value []byte) error {
-		rec, err := decodeRecord(value)
-		if err != nil {
-			return fmt.Errorf("%q: %w: %w", name, ErrDamaged, err)
+	out := DirState{Dir: req.Dir, After: req.After, View: view}
+	if req.After == "" {
+		if known := req.Known; known.Covers(view.Max) {
+			out.Same = true
+			return out, nil
+		} else if partial, err := readPartial(tx, &out, known); partial || err != nil {
+			return out, err
 		}
-		if len(name) == 0 {
-			out.Root = rec.Entry
-			return ctx.Err()
+	}
+	if req.Dir == rootDir {
+		if out.Root, err = rootEntry(tx); err != nil {
+			return out, err
 		}
-		e, err := readNamed(tx, view, string(name), rec)
-		if e.Sub != 0 || !e.Empty() {
-			out.Entries = append(out.Entries, e)
-		}
-		return err
-	})
-	return out, err
+	}
+	return out, readPiece(ctx, tx, &out)
 }
 
 func readNamed(tx *bbolt.Tx, view merge.View, name string, rec *record) (NamedEntry, error) {

@@ -101,8 +101,8 @@
 //
 // The changes of one group share a dot, the group's number of this replica;
 // two versions of one name take two. The number is durable with the group, and
-// peers see only what is durable (DirState). Apply joins a peer's directory
-// under Volume.mu. What comes in is part of the name at once; a name that is
+// peers see only what is durable (DirState). Apply joins a peer's directory, or
+// one piece after the other of a large one, under Volume.mu. What comes in is part of the name at once; a name that is
 // open for writing, or has bytes not durable yet, goes on showing what its
 // writer saw (inode.pinned, inode.held). A writer's version supersedes just
 // that (inode.seen).

@@ -29,6 +29,12 @@ func (v *Volume) Finish(ctx context.Context, local uint64, theirs merge.View) er
 	return v.sweep(d)
 }
 
+// sweepMost is how many durable names of a directory are looked at in one sweep.
+// All that came in by pieces have a context of their own when their directory
+// is finished. To write so many once more, at once, would take memory and time;
+// until their turn comes, or they are changed, they keep it.
+const sweepMost = 256
+
 // sweep forgets what need not be remembered in a directory.
 func (v *Volume) sweep(d *dir) error {
 	names, err := v.looseNames(d)
@@ -60,13 +66,19 @@ func (v *Volume) sweep(d *dir) error {
 	return nil
 }
 
-// looseNames are the names of d of which something may be forgotten.
+// looseNames are the names of d of which something may be forgotten, those that
+// are durable in turn.
 func (v *Volume) looseNames(d *dir) (names []string, err error) {
 	prefix := numKey(d.num, "")
 	err = v.db.View(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketLoose).Cursor()
-		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+		k, _ := c.Seek(numKey(d.num, d.swept))
+		for ; bytes.HasPrefix(k, prefix) && len(names) < sweepMost; k, _ = c.Next() {
 			names = append(names, string(k[len(prefix):]))
+		}
+		d.swept = ""
+		if bytes.HasPrefix(k, prefix) {
+			d.swept = string(k[len(prefix):])
 		}
 		return nil
 	})

@@ -198,8 +198,9 @@ func (w *writer) dropIndexOf(dir uint64) {
 }
 
 // fewNames is how many names a partial listing may have: a quarter of what a
-// full one has. Beyond that the full one costs less.
-func fewNames(r *dirRecord) int { return int(max(r.Records/4, 2)) }
+// full one has, beyond which that costs less, and not more than a piece, which
+// it is not divided into.
+func fewNames(r *dirRecord) int { return int(min(max(r.Records/4, 2), pieceBytes/pieceName)) }
 
 // readNews reads from the index the names in directory num with changes that
 // are not in known, and for each the last change of each replica. False: they
@@ -234,20 +235,19 @@ func readNews(tx *bbolt.Tx, num uint64, r *dirRecord, known merge.Context) (map[
 }
 
 // readPartial adds a partial listing to out; false: it has to be a full one.
-func readPartial(tx *bbolt.Tx, out *DirState, r *dirRecord, known merge.Context) (bool, error) {
-	if !r.Partial(known) {
-		return false, nil
+func readPartial(tx *bbolt.Tx, out *DirState, known merge.Context) (bool, error) {
+	r, err := readDirRecord(tx, out.Dir)
+	if err != nil || !r.Partial(known) {
+		return false, err
 	}
 	last, few := readNews(tx, out.Dir, r, known)
 	if !few {
 		return false, nil
 	}
 	if out.Dir == rootDir {
-		rec, err := readRecord(tx, rootDir, "")
-		if err != nil || rec == nil {
+		if out.Root, err = rootEntry(tx); err != nil {
 			return false, err
 		}
-		out.Root = rec.Entry
 	}
 	for _, name := range slices.Sorted(maps.Keys(last)) {
 		e := NamedEntry{Name: name}

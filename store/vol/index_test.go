@@ -116,14 +116,14 @@ func TestIndexTellsOfWhatCameLater(t *testing.T) {
 	pull(t, c, a, -1)
 	writeFile(t, d, "f000001", "listed")
 	pull(t, c, a, -1)
-	root := must[DirState](t)(a.DirState(ctx, 0, must[merge.View](t)(b.View(0)).Ctx))
+	root := must[DirState](t)(a.DirState(ctx, DirRequest{Known: must[merge.View](t)(b.View(0)).Ctx}))
 	writeFile(t, d, "f000001", "later")
 	ok(t, a.Sync(ctx))
 	subs, _, err := b.Apply(ctx, 0, root)
 	if ok(t, err); len(subs) != 1 {
 		t.Fatal(subs)
 	}
-	below := must[DirState](t)(a.DirState(ctx, subs[0].Remote, subs[0].Known))
+	below := must[DirState](t)(a.DirState(ctx, DirRequest{Dir: subs[0].Remote, Known: subs[0].Known}))
 	_, _, err = b.Apply(ctx, subs[0].Local, below)
 	ok(t, err)
 	ok(t, b.Finish(ctx, subs[0].Local, below.View))

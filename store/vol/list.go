@@ -246,9 +246,5 @@ func eachName(tx *bbolt.Tx, dir uint64, fn func(name, value []byte) error) error
 		}
 		n++
 	}
-	r, err := readDirRecord(tx, dir)
-	if err == nil && (r == nil && n > 0 || r != nil && n != r.Records) {
-		err = fmt.Errorf("directory %d: %w: not as many names as its record says", dir, ErrDamaged)
-	}
-	return err
+	return checkCount(tx, dir, n)
 }

@@ -29,21 +29,30 @@ type Foreseen struct {
 	Lack   *DirState // where Remote is 0: the state to compare it with, without asking
 }
 
-// Preview says what Apply of a peer's state of a directory would change, and
-// changes nothing. rest says that other names exist in it. Errors: as Apply's.
-func (v *Volume) Preview(ctx context.Context, at Place, remote DirState) (names []Foreseen, rest bool, err error) {
+// Foresight is what Apply of a peer's state of a directory, or of a piece of
+// it, would change.
+type Foresight struct {
+	Names  []Foreseen
+	Stays  bool   // a name that it looked at exists and would, and is not in Names
+	Looked uint64 // how many of the names that it looked at exist
+	Live   uint64 // how many exist in the directory
+}
+
+// Preview says what Apply would change, and changes nothing. Errors: as
+// Apply's.
+func (v *Volume) Preview(ctx context.Context, at Place, remote DirState) (f Foresight, err error) {
 	if err := remote.check(); err != nil {
-		return nil, false, fmt.Errorf("compare a peer's directory %d: %w", remote.Dir, err)
+		return f, fmt.Errorf("compare a peer's directory %d: %w", remote.Dir, err)
 	}
 	v.mu.Lock()
 	defer v.unlock()
 	if v.closed {
-		return nil, false, errClosed
+		return f, errClosed
 	}
 	p := previewer{v: v, remote: &remote, meeting: merge.Meeting{Mine: at.View, Theirs: remote.View}}
 	if at.Here {
 		if p.d, err = v.dirByNumber(at.Local); err != nil {
-			return nil, false, err
+			return f, err
 		}
 		p.meeting.Mine = p.d.view(v.state.dot())
 	}
@@ -58,39 +67,41 @@ type previewer struct {
 	meeting merge.Meeting
 }
 
-func (p *previewer) names() (out []Foreseen, rest bool, err error) {
+func (p *previewer) names() (out Foresight, err error) {
 	mine, err := p.local()
 	if err != nil {
-		return nil, false, err
+		return out, err
 	}
 	for i := range p.remote.Entries {
 		delete(mine, p.remote.Entries[i].Name)
 	}
-	known := uint64(0) // of the names that exist
 	take := func(b *NamedEntry) error {
 		f, exists, err := p.name(b)
 		switch {
 		case f.matters():
-			out = append(out, f)
+			out.Names = append(out.Names, f)
 		case f.Is != 0:
-			rest = true
+			out.Stays = true
 		}
 		if exists {
-			known++
+			out.Looked++
 		}
 		return err
 	}
 	for i := range p.remote.Entries {
 		if err := take(&p.remote.Entries[i]); err != nil {
-			return nil, false, err
+			return out, err
 		}
 	}
 	for name := range mine {
 		if err := take(&NamedEntry{Name: name}); err != nil {
-			return nil, false, err
+			return out, err
 		}
 	}
-	return out, rest || p.d != nil && known < p.d.live, nil
+	if p.d != nil {
+		out.Live = p.d.live
+	}
+	return out, nil
 }
 
 // matters says whether anything is to be told of the name.
@@ -102,15 +113,11 @@ func (p *previewer) local() (map[string]bool, error) {
 	if p.d == nil || p.remote.Partial {
 		return mine, nil
 	}
-	if err := p.v.loadNames(p.d); err != nil {
-		return nil, err
+	names, err := p.v.namesIn(p.d, p.remote)
+	for _, name := range names {
+		mine[name] = true
 	}
-	for name, e := range p.d.children {
-		if name != "" && !e.rec.empty() {
-			mine[name] = true
-		}
-	}
-	return mine, nil
+	return mine, err
 }
 
 // name works out what becomes of one name. exists says whether it does now.

@@ -34,10 +34,11 @@ type puller struct {
 	tb       testing.TB
 	to, from *Volume
 	budget   int
-	between  func() // what happens before each directory is asked for
+	between  func() // what happens before each directory, or piece, is asked for
 	applied  int
 	names    int // that the sender listed
 	whole    int // full listings
+	pieced   int // pieces that were applied
 }
 
 func (p *puller) dir(local, remote uint64, lack *DirState) bool {
@@ -58,8 +59,7 @@ func (p *puller) dir(local, remote uint64, lack *DirState) bool {
 			return false
 		}
 		ok(p.tb, err)
-		known := view.Ctx
-		if s, err = p.from.DirState(ctx, remote, known); errors.Is(err, syscall.ESTALE) {
+		if s, err = p.from.DirState(ctx, DirRequest{Dir: remote, Known: view.Ctx}); errors.Is(err, syscall.ESTALE) {
 			return false
 		}
 		ok(p.tb, err)
@@ -67,10 +67,24 @@ func (p *puller) dir(local, remote uint64, lack *DirState) bool {
 	done := true
 	if !s.Same {
 		p.applied++
-		p.names += len(s.Entries)
 		if !s.Partial {
 			p.whole++
 		}
+		done = p.pieces(local, remote, s)
+	}
+	if done {
+		if err := p.to.Finish(ctx, local, s.View); !errors.Is(err, syscall.ESTALE) {
+			ok(p.tb, err)
+		}
+	}
+	return done
+}
+
+// pieces applies a directory, whose first piece is s, and all below it.
+func (p *puller) pieces(local, remote uint64, s DirState) bool {
+	for done := true; ; {
+		p.names += len(s.Entries)
+		p.pieced++
 		subs, _, err := p.to.Apply(ctx, local, s)
 		if errors.Is(err, syscall.ESTALE) {
 			return false
@@ -79,13 +93,21 @@ func (p *puller) dir(local, remote uint64, lack *DirState) bool {
 		for _, sub := range subs {
 			done = p.dir(sub.Local, sub.Remote, sub.Lack) && done
 		}
-	}
-	if done {
-		if err := p.to.Finish(ctx, local, s.View); !errors.Is(err, syscall.ESTALE) {
-			ok(p.tb, err)
+		if s.To == "" {
+			return done
 		}
+		if p.budget == 0 {
+			return false
+		}
+		p.budget--
+		if p.between != nil {
+			p.between()
+		}
+		if s, err = p.from.DirState(ctx, DirRequest{Dir: remote, After: s.To}); errors.Is(err, syscall.ESTALE) {
+			return false
+		}
+		ok(p.tb, err)
 	}
-	return done
 }
 
 // replicas are empty volumes of one ID that share their chunks.
