@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"bazil/merge"
@@ -69,9 +70,55 @@ func TestListAfterEveryChange(t *testing.T) {
 func listStored(t *testing.T, v *Volume, n *Node) []DirEntry {
 	v.mu.Lock()
 	d := must[*dir](t)(n.dir())
-	l := lister{v: v, dir: d.num, changed: v.unsaved(d)}
+	changed, _ := v.look(d, v.unsaved(d), false)
+	l := lister{v: v, dir: d.num, changed: changed}
 	v.unlock()
 	return must[[]DirEntry](t)(l.list())
+}
+
+// TestListWhileNamesComeAndGo: names that stay are in every list once, and of
+// one that is renamed all the time just one, whether they are in memory or not.
+func TestListWhileNamesComeAndGo(t *testing.T) {
+	for _, cache := range []int{1 << 20, 1000} {
+		disk := newDisk(t)
+		o := disk.options()
+		o.CacheEntries = cache
+		v := disk.openWith(o)
+		d := mkdir(t, v.Root(), "d")
+		const stay = 2*listPiece + 1000
+		fill(t, d, 0, stay)
+		writeFile(t, d, "moves", "")
+		ok(t, v.Sync(ctx))
+		stop := make(chan struct{})
+		var busy sync.WaitGroup
+		busy.Go(func() {
+			name := "moves"
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				next := fmt.Sprint("moved", i)
+				ok(t, d.Rename(ctx, name, d, next))
+				name = next
+				must[*Node](t)(d.Lookup(ctx, fmt.Sprintf("file%07d", i%stay)))
+			}
+		})
+		for range 6 {
+			list := must[[]DirEntry](t)(d.List(ctx))
+			if len(list) != stay+1 || !slices.IsSortedFunc(list, func(a, b DirEntry) int { return strings.Compare(a.Name, b.Name) }) {
+				t.Errorf("%d names", len(list))
+			}
+			for i := range stay {
+				if list[i].Name != fmt.Sprintf("file%07d", i) {
+					t.Fatalf("name %d is %s", i, list[i].Name)
+				}
+			}
+		}
+		close(stop)
+		busy.Wait()
+	}
 }
 
 // The memory that remembered lists take is bounded.
