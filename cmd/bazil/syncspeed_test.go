@@ -37,7 +37,7 @@ import (
 // followed: there it runs from before the file is written on white's mount
 // until black's mount shows it.
 var (
-	speedCases = stdflag.String("syncspeed", "", "cases of syncing to measure: a one large file, d its rename, b 10,000 small files, c 100,000 and one change, m 1,000,000 and one change, w 100,000 in one directory and one change")
+	speedCases = stdflag.String("syncspeed", "", "cases of syncing to measure: a one large file, d its rename, b 10,000 small files, c 100,000 and one change, m 1,000,000 and one change, w and x 100,000 and 1,000,000 in one directory, and one change")
 	speedDelay = stdflag.Duration("syncdelay", 0, "how long each byte is under way, each way; loopback then carries all twice")
 	speedBig   = stdflag.Int("syncbig", 1024, "MiB of the large file")
 )
@@ -53,6 +53,7 @@ func TestSyncSpeed(t *testing.T) {
 			"c": func(t *testing.T, p *speedPair) { speedMany(t, p, 1000, 100) },
 			"m": func(t *testing.T, p *speedPair) { speedMany(t, p, 10000, 100) },
 			"w": func(t *testing.T, p *speedPair) { speedMany(t, p, 1, 100000) },
+			"x": func(t *testing.T, p *speedPair) { speedMany(t, p, 1, 1000000) },
 		}[c]
 		if !ok {
 			t.Fatalf("no case %q", c)

@@ -33,7 +33,11 @@
 // the peer's index of changes permits, else all, in pieces of some 2 MiB
 // (vol.DirState): so the number of its names takes no memory. With 100,000
 // files of 1 KiB in one directory, the sender had 386 and the receiver 702 MiB
-// when it was told as a whole, now 141 and 167, and it takes half as long.
+// when it was told as a whole, now 141 and 167, and it takes half as long. With
+// 1,000,000 files in one directory or in 10,000, neither has more than 190, and
+// one change among them takes 29 to 43 ms from mount to mount. The pages of Bolt
+// files come on top, as far as they have been read lately: they are mapped, count
+// as resident (1.3 GiB there), and the kernel takes them back when it needs them.
 //
 // Between two servers over loopback on two cores of 2.5 GHz that do nothing
 // else (TestSyncSpeed of cmd/bazil): a file of 1 GiB 2.5 s, with 2.2 and 2.7 s of
