@@ -56,7 +56,7 @@ func blockedProcesses(t *testing.T, flags ...string) {
 // blockedReaders read what no peer can give, for the only one that has it does
 // not answer. The mount goes on.
 func blockedReaders(t *testing.T, white *device, mnt string) {
-	must(t, white.server.Process.Signal(syscall.SIGSTOP))
+	white.stop(t)
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
 		endsAtOnce(t, blocked(t, "cat", "exec cat <"+filepath.Join(mnt, "f")), sig)
 		wantFile(t, filepath.Join(mnt, "small"), "is inline")
@@ -96,7 +96,7 @@ func TestSilentPeer(t *testing.T) {
 		for !strings.Contains(black.ctl(t, "status"), "follow=v peer=white state=live") {
 		}
 	})
-	must(t, white.server.Process.Signal(syscall.SIGSTOP))
+	white.stop(t)
 	for _, command := range []string{"sync v white", "sync white"} {
 		var late []time.Duration
 		for range 5 {
@@ -128,6 +128,16 @@ func TestSilentPeer(t *testing.T) {
 	black.run(t, "volume", "sync", "v", "white")
 	if got, err := get(black.attach(t, "v"), "f", 1000); err != nil || !bytes.Equal(got, noise(4, 100)) {
 		t.Errorf("black has %d bytes, %v", len(got), err)
+	}
+}
+
+// stop stops the server, and returns when none of its threads runs.
+func (d *device) stop(t *testing.T) {
+	t.Helper()
+	must(t, d.server.Process.Signal(syscall.SIGSTOP))
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(d.server.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatalf("the server does not stop: %v, %v", status, err)
 	}
 }
 
