@@ -41,7 +41,8 @@ type asked struct {
 	change chan struct{} // closed and replaced when anything below changes
 	number int64         // of the question; -1: none yet
 	busy   bool          // a read is at work on what is below
-	read   int64         // bytes of the answer that were read
+	given  int64         // where what the last read gave ends
+	asked  int64         // where what it asked for ends
 	next   producer      // nil: the rest of the answer is in made
 	made   []byte        // made[from:] is not read yet
 	from   int
@@ -83,7 +84,7 @@ func (f *asked) ask(ctx context.Context, number int64, question []byte) error {
 	if number <= f.number {
 		return syscall.EINVAL
 	}
-	f.number, f.read = number, 0
+	f.number, f.given, f.asked = number, 0, 0
 	f.made, f.from = f.made[:0], 0
 	f.next = f.begin(question)
 	f.changed()
@@ -105,7 +106,8 @@ func (f *asked) begin(question []byte) producer {
 	}
 }
 
-// ReadAt gives the next bytes of the answer, fewer than len(p) at its end.
+// ReadAt gives the next bytes of the answer, fewer than len(p) at its end and
+// before a large record that would not fit whole.
 func (f *asked) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	ended, err := f.turn(ctx, off)
 	if ended || err != nil {
@@ -116,7 +118,10 @@ func (f *asked) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	defer f.mu.Unlock()
 	f.busy = false
 	f.changed()
-	f.read += int64(n)
+	if err == nil {
+		at := off & (1<<offsetBits - 1)
+		f.given, f.asked = at+int64(n), at+int64(len(p))
+	}
 	return n, err
 }
 
@@ -128,11 +133,11 @@ func (f *asked) turn(ctx context.Context, off int64) (ended bool, err error) {
 	defer f.mu.Unlock()
 	for {
 		switch {
-		case number < f.number || number == f.number && at < f.read:
+		case number < f.number || number == f.number && at < f.given:
 			return false, syscall.ESPIPE
 		case number == f.number && !f.busy && f.next == nil && f.from == len(f.made):
 			return true, nil
-		case number == f.number && !f.busy && at == f.read:
+		case number == f.number && !f.busy && at <= f.asked:
 			f.busy = true
 			return false, nil
 		}
@@ -161,8 +166,8 @@ func (f *asked) changed() {
 	f.change = make(chan struct{})
 }
 
-// make makes answer until p is full or no more comes, straight into p but for
-// what is left over. The caller has set busy. The only error is that of an
+// make makes answer until p is full, no more comes or a large record would not
+// fit, straight into p but for what is left over. The caller has set busy. The only error is that of an
 // ended ctx, after which it goes on where it was.
 func (f *asked) make(ctx context.Context, p []byte) (n int, err error) {
 	n = copy(p, f.made[f.from:])
@@ -170,6 +175,9 @@ func (f *asked) make(ctx context.Context, p []byte) (n int, err error) {
 	for n < len(p) && f.next != nil { // then all of made is used up
 		made, err := f.records(ctx, p[n:n:len(p)])
 		var need needsRoom
+		if errors.As(err, &need) && n > 0 {
+			break // the next read begins with it: nobody copies it
+		}
 		if errors.As(err, &need) {
 			made, err = f.records(ctx, slices.Grow(f.made[:0], int(need)))
 		}

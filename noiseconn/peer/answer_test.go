@@ -146,35 +146,67 @@ func TestInterruptedRead(t *testing.T) {
 	}
 }
 
-// A producer that says what room it needs gets it, in the read where there is
-// enough and beside it where not.
+// A producer that says what room it needs gets it: in the read where there is
+// enough, else at the start of the next one, and beside that where even it is
+// too small. It is all the same whether reads go on where the one before was
+// asked to end or where it did.
 func TestAnswerNeedsRoom(t *testing.T) {
+	const room = 1 << 17
 	sized := func(n int) producer {
-		inner, refused := countTo(n), false
+		inner, refused := countTo(n), 0
 		return func(ctx context.Context, dst []byte) ([]byte, error) {
-			if cap(dst)-len(dst) < 1<<17 && !refused {
-				refused = true
-				return dst, needsRoom(1 << 17)
+			if cap(dst)-len(dst) < room && refused < 2 {
+				refused++
+				return dst, needsRoom(room)
 			}
-			refused = false
+			refused = 0
 			return inner(ctx, dst)
 		}
 	}
 	want := whole(countTo(1 << 20))
-	for _, size := range []int{100, 1 << 17, 1<<18 + 1} {
-		f := newTestFile(func(context.Context, []byte) (producer, error) { return sized(1 << 20), nil })
-		f.ask(t.Context(), 0, nil)
-		var got []byte
-		for n := size; n == size; {
-			p := make([]byte, size)
-			var err error
-			if n, err = f.ReadAt(t.Context(), p, int64(len(got))); err != nil {
-				t.Fatal(err)
+	for _, size := range []int{100, room - 1, room, 2*room + 1} {
+		for _, exact := range []bool{false, true} {
+			f := newTestFile(func(context.Context, []byte) (producer, error) { return sized(1 << 20), nil })
+			f.ask(t.Context(), 0, nil)
+			reads := readAnswer(t, f, size, exact)
+			if !bytes.Equal(bytes.Join(reads, nil), want) {
+				t.Errorf("reads of %d bytes give another answer", size)
 			}
-			got = append(got, p[:n]...)
+			for i, p := range reads {
+				if size > room && !wholeRecords(p) {
+					t.Errorf("read %d of %d bytes has part of a record", i, size)
+				}
+			}
 		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("reads of %d bytes give another answer", size)
+	}
+}
+
+// readAnswer reads to the end, on from where a read ended or, if that is not
+// exact, from where it was asked to.
+func readAnswer(t *testing.T, f *asked, size int, exact bool) (reads [][]byte) {
+	for off := int64(0); ; {
+		p := make([]byte, size)
+		n, err := f.ReadAt(t.Context(), p, off)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			return reads
+		}
+		reads = append(reads, p[:n])
+		if off += int64(size); exact {
+			off += int64(n - size)
+		}
+	}
+}
+
+// wholeRecords says whether p ends where a record does.
+func wholeRecords(p []byte) bool {
+	var s splitter
+	s.feed(p)
+	for {
+		if _, _, ok, err := s.next(); !ok || err != nil {
+			return err == nil && s.empty()
 		}
 	}
 }

@@ -45,14 +45,21 @@
 //
 //	 63 62                    40 39                                0
 //	+--+------------------------+-----------------------------------+
-//	| 0| number of the question | bytes of its answer already read  |
+//	| 0| number of the question | bytes of its answer asked for     |
 //	+--+------------------------+-----------------------------------+
 //
 // The low part is 0 in a write. Numbers rise; the first may be 0. A read waits
 // for its question, and for the reads of all that stands before it in the
 // answer, so the client sends a question and many reads at once and a round
-// trip costs only once. Each byte can be read once. A read is short only at
-// the end of the answer. A new question ends the answer before.
+// trip costs only once. A file that is not open yet gets its walk and open along
+// with them; where one of these messages overtakes another, which 9P allows,
+// EBADF says so and they are sent one by one.
+//
+// A read may give less than was asked for: at the end of the answer, and before
+// a chunk that would not fit whole, which then begins the next read, so that
+// neither side has to put it together. The next read is at the offset where this
+// one was asked to end, or where it did. A read that gives nothing is behind the
+// end. Each byte can be read once. A new question ends the answer before.
 //
 // # RECORDS
 //

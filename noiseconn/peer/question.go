@@ -139,7 +139,7 @@ type answer struct {
 	asked  *pending   // the question
 	flying []*part    // in the order of the answer
 	off    int64      // of the next read
-	ended  bool       // a read was short: there is nothing behind it
+	ended  bool       // a read gave nothing: there is nothing behind it
 	split  splitter
 	last   *part // split has its bytes
 }
@@ -267,7 +267,7 @@ func (a *answer) more() error {
 	}
 	a.flying = a.flying[1:]
 	a.last = p
-	a.ended = n < a.read
+	a.ended = n == 0
 	a.window = min(2*a.window, a.most)
 	if n > 0 {
 		a.split.feed((*p.buf)[:n])
