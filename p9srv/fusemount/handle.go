@@ -24,7 +24,10 @@ import (
 // has one set of pages for all who have the file open, and would give the
 // pages that one reader of the old version asked for to those who opened the
 // new one. So a handle that only reads opens the file again when it has
-// changed (inode.turned); what is removed, it goes on reading.
+// changed (inode.turned); what is removed, it goes on reading. Another node of
+// the kernel for each version would keep them apart, but a QID does not tell a
+// file that was replaced from one that is being written, whose new bytes a reader
+// must see; and without the kernel's pages every read would be a request.
 type handle struct {
 	b      *bridge
 	n      *inode
