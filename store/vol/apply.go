@@ -234,7 +234,7 @@ func (v *Volume) loadNames(d *dir) error {
 			}
 			rec, err := decodeRecord(value)
 			if err != nil {
-				return fmt.Errorf("%q in directory %d: %w: %w", name, d.num, ErrDamaged, err)
+				return fmt.Errorf("%q in directory %d: %w", name, d.num, damaged(err))
 			}
 			v.insert(d, string(name), rec)
 			return nil

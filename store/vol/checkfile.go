@@ -45,7 +45,10 @@ func CheckFile(ctx context.Context, path string, chunks CheckedChunks, sealer *s
 	if err := db.View(k.all); err != nil || k.faults > k.absent {
 		return k.found, err // the structure may not be safe to look at
 	}
-	if err := db.View(func(tx *bbolt.Tx) error { return k.log(tx, logPath(path), sealer) }); err != nil {
+	logs := func(tx *bbolt.Tx) error {
+		return errors.Join(k.log(tx, logPath(path), sealer), k.asides(tx, logPath(path), sealer))
+	}
+	if err := db.View(logs); err != nil {
 		k.fault(err)
 	}
 	return k.found, db.CheckStructure(k.fault)
@@ -140,18 +143,22 @@ func (k *fileChecker) all(tx *bbolt.Tx) error {
 	return k.ctx.Err()
 }
 
+func readID(tx *bbolt.Tx) (id ID, err error) {
+	b, err := getSummed(tx.Bucket(bucketMeta), keyVolume)
+	copy(id[:], b)
+	return id, err
+}
+
 // log checks the log of the volume, if it has one.
 func (k *fileChecker) log(tx *bbolt.Tx, path string, sealer *store.Sealer) error {
 	s, err := readState(tx)
 	if err != nil {
 		return err
 	}
-	var id ID
-	b, err := getSummed(tx.Bucket(bucketMeta), keyVolume)
+	id, err := readID(tx)
 	if err != nil {
 		return err
 	}
-	copy(id[:], b)
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

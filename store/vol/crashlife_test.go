@@ -132,6 +132,16 @@ func live(arg string) error {
 	if _, err := fmt.Sscan(arg, &dir, &seed, &steps, &size); err != nil {
 		return err
 	}
+	told := os.NewFile(3, "told")
+	if seed == 0 {
+		p, err := openParts(dir, 8<<20, func(s *store.Store) Options {
+			return Options{Chunks: s.Chunks(), Sealer: store.NewSealer(store.SharingKey{7}), CommitInterval: time.Hour}
+		})
+		if err != nil {
+			return err
+		}
+		return errors.Join(p.fsyncs(told, steps, size), p.close())
+	}
 	p, err := openLife(dir)
 	if err != nil {
 		return err
@@ -139,10 +149,6 @@ func live(arg string) error {
 	t, err := readTree(p.v.Root())
 	if err != nil {
 		return err
-	}
-	told := os.NewFile(3, "told")
-	if seed == 0 {
-		return errors.Join(p.fsyncs(told, steps, size), p.close())
 	}
 	l := newLife(seed, t)
 	for range steps {
@@ -188,6 +194,9 @@ func (p *lifeParts) fsyncs(told *os.File, writers, size int) error {
 		return err
 	}
 	fmt.Fprintln(told, "begin", writers)
+	if _, err := os.Stdin.Read(make([]byte, 1)); err != nil { // until flushes are counted
+		return err
+	}
 	g := new(errgroup.Group)
 	for w, h := range handles {
 		g.Go(func() error {
@@ -220,12 +229,14 @@ func lifeOptions(s *store.Store) Options {
 	}
 }
 
-func openLife(dir string) (*lifeParts, error) {
-	s, err := store.Open(dir, store.Options{SegmentSize: 96 << 10})
+func openLife(dir string) (*lifeParts, error) { return openParts(dir, 96<<10, lifeOptions) }
+
+func openParts(dir string, segmentSize int64, options func(*store.Store) Options) (*lifeParts, error) {
+	s, err := store.Open(dir, store.Options{SegmentSize: segmentSize})
 	if err != nil {
 		return nil, err
 	}
-	v, err := Open(dir+"/"+lifeVolume, lifeOptions(s))
+	v, err := Open(dir+"/"+lifeVolume, options(s))
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

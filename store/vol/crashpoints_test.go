@@ -131,7 +131,7 @@ func TestFlushesPerFsync(t *testing.T) {
 	for _, c := range []struct {
 		writers, size int
 		most          float64
-	}{{1, 0, 1.5}, {8, 0, 1}, {64, 0, 0.25}, {1, 1 << 20, 1.5}} {
+	}{{1, 0, 1.5}, {8, 0, 1}, {64, 0, 0.25}, {1, 1 << 20, 1.5}, {8, 1 << 20, 1}, {64, 1 << 20, 0.25}} {
 		h := newCrashHistory(t, 1, nil)
 		dir := filepath.Join(h.tmp, "mnt")
 		ok(t, os.Mkdir(dir, 0o755))
@@ -141,6 +141,7 @@ func TestFlushesPerFsync(t *testing.T) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s 0 %d %d", lifeEnv, dir, c.writers, c.size))
 		cmd.ExtraFiles, cmd.Stderr = []*os.File{w}, os.Stderr
+		begin := must[io.WriteCloser](t)(cmd.StdinPipe())
 		ok(t, cmd.Start())
 		w.Close()
 		flushes := 0
@@ -153,6 +154,7 @@ func TestFlushesPerFsync(t *testing.T) {
 			}
 		}
 		h.d.Mu.Unlock()
+		must[int](t)(begin.Write([]byte{1}))
 		must[string](t)(told.ReadString('\n'))
 		h.d.Mu.Lock()
 		each := float64(flushes) / float64(c.writers*fsyncsEach)

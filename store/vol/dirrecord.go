@@ -50,7 +50,7 @@ func decodeDirRecord(b []byte) (*dirRecord, error) {
 	d := decoder{b: b}
 	v := d.byte()
 	if v != dirRecordVersion && v != dirRecordPlain && d.err == nil {
-		return nil, fmt.Errorf("directory record of version %d, want %d", v, dirRecordVersion)
+		return nil, unknownVersion("directory record", v, dirRecordVersion)
 	}
 	r := &dirRecord{
 		Parent: d.uint(), Name: d.string(),

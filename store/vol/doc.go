@@ -81,7 +81,8 @@
 // been on disk, or if a record counts on a later state than the volume is in,
 // as when an older copy of the Bolt file was put back, or if the file of a
 // record is not there or cannot be written, the log is renamed, ID.log.TIME, and
-// an event says so. A log of an unknown version, or a record that the sharing
+// an event says so; a check of the data directory names it until it is removed,
+// with the files that it has writes of, where in them and of when. A log of an unknown version, or a record that the sharing
 // key does not open, keeps the volume closed and changes nothing.
 //
 // A write error of the log makes fsync go by groups until one has made

@@ -32,8 +32,11 @@ func flipVolume(t *testing.T) (d *disk, want files) {
 	in := mkdir(t, v.Root(), "in")
 	for i := range 120 {
 		c := string(textBytes(uint64(i), 1+i*37))
-		if i%3 == 0 {
+		switch { // inline, one chunk, and extents, of which a few will do
+		case i%30 == 0:
 			c = string(randomBytes(uint64(i), i*1200))
+		case i%3 == 0:
+			c = string(randomBytes(uint64(i), i*100))
 		}
 		writeFile(t, []*Node{v.Root(), in}[i%2], fmt.Sprint("file", i), c)
 	}

@@ -49,7 +49,23 @@ var (
 	ErrFormat = errors.New("not a volume of a known format")
 	// ErrDamaged: a record in the file does not decode.
 	ErrDamaged = errors.New("volume is damaged")
+	// ErrVersion: a record or a chunk has a version that is not known here.
+	ErrVersion = errors.New("made by a newer version of this program, which is needed to read it")
 )
+
+// unknownVersion refuses what has another version than is known here.
+func unknownVersion(what string, version, known byte) error {
+	return fmt.Errorf("%s of version %d, known is %d: %w", what, version, known, ErrVersion)
+}
+
+// damaged says of what does not decode that the volume is damaged, unless it
+// is of an unknown version.
+func damaged(err error) error {
+	if errors.Is(err, ErrVersion) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}
 
 // rootDir and rootIno are the numbers of the root directory.
 const (
@@ -109,7 +125,7 @@ func decodeState(b []byte) (state, error) {
 	d := decoder{b: b}
 	version := d.byte()
 	if version != stateVersion && version != stateNoLog && d.err == nil {
-		return state{}, fmt.Errorf("state of version %d, want %d: %w", version, stateVersion, ErrFormat)
+		return state{}, fmt.Errorf("%w: %w", ErrFormat, unknownVersion("state", version, stateVersion))
 	}
 	s := state{replica: merge.ReplicaID(d.fixed()), n: d.uint(), ino: d.uint(), dir: d.uint(), change: d.uint(), want: d.uint()}
 	s.figures = figures{files: d.int(), dirs: d.int(), bytes: d.int(), conflicts: d.int()}
@@ -184,7 +200,7 @@ func readDirRecord(tx *bbolt.Tx, num uint64) (*dirRecord, error) {
 		r, err = decodeDirRecord(b)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("directory %d: %w: %w", num, ErrDamaged, err)
+		return nil, fmt.Errorf("directory %d: %w", num, damaged(err))
 	}
 	return r, nil
 }
@@ -200,7 +216,7 @@ func readRecord(tx *bbolt.Tx, dir uint64, name string) (*record, error) {
 		r, err = decodeRecord(b)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%q in directory %d: %w: %w", name, dir, ErrDamaged, err)
+		return nil, fmt.Errorf("%q in directory %d: %w", name, dir, damaged(err))
 	}
 	return r, nil
 }

@@ -141,7 +141,7 @@ func (l *lister) take(e DirEntry) {
 func (l *lister) stored(name, value []byte) error {
 	h, err := decodeHead(value)
 	if err != nil {
-		return fmt.Errorf("%q in directory %d: %w: %w", name, l.dir, ErrDamaged, err)
+		return fmt.Errorf("%q in directory %d: %w", name, l.dir, damaged(err))
 	}
 	for len(l.changed) > 0 && l.changed[0].Name < string(name) {
 		l.take(l.changed[0])

@@ -94,6 +94,109 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// TestLogAcrossProcesses: what several processes wrote to the log, none of
+// which lived until a group was durable, is done again in its order.
+func TestLogAcrossProcesses(t *testing.T) {
+	d := newDisk(t)
+	v, h, data := loggedVolume(t, d)
+	for i := range 6 {
+		for j := range 3 {
+			s := fmt.Sprint("process ", i, " write ", j)
+			copy(data[100*j:], s)
+			ok(t, writeSync(h, s, int64(100*j)))
+		}
+		seq := v.log.seq
+		v.crash()
+		v = d.open()
+		if got := readFile(t, v.Root(), "f"); got != string(data) {
+			t.Fatalf("after process %d: %.240q", i, got)
+		}
+		v.mu.Lock()
+		group, until := v.state.group, v.log.until
+		v.mu.Unlock()
+		if seq > 0 && group < until {
+			t.Fatalf("the next group has number %d, records count up to %d", group+1, until)
+		}
+		h = openFile(t, v, "f", true)
+	}
+}
+
+// TestLogAreas: an area with records that count is not written over, whatever
+// groups are closed and durable meanwhile.
+func TestLogAreas(t *testing.T) {
+	l := newFsyncLog("v.db", ID{1}, &Options{LogSize: 2 * testArea})
+	group := func(n uint64) *group { return &group{state: state{moment: moment{l.process, n}}} }
+	use := func() uint64 { _, seq := l.append(9, []byte("plain"), nil); return seq }
+	l.begin(moment{5, 3}, &foundLog{area: testArea})
+	g4, g5 := group(4), group(5)
+	use()
+	l.closed(g4)
+	if l.active != 1 || g4.logged != 1 {
+		t.Fatalf("area %d after the first group, which has %d", l.active, g4.logged)
+	}
+	use()
+	l.closed(g5) // while g4 is not durable: area 0 counts
+	if l.active != 1 {
+		t.Fatal("an area that counts was given to new records")
+	}
+	use()
+	l.release(g4)
+	if l.areas[0].used || !l.areas[1].used {
+		t.Fatalf("%+v", l.areas)
+	}
+	l.release(g5) // record 3 came after it was closed
+	if !l.areas[1].used {
+		t.Fatal("an area with a record behind the group is free")
+	}
+	l.closed(group(6))
+	if l.active != 0 || l.areas[0].pos != l.areas[0].start {
+		t.Fatalf("area %d, at %d", l.active, l.areas[0].pos)
+	}
+}
+
+// TestLogBegins: where the first record goes after what was found.
+func TestLogBegins(t *testing.T) {
+	for _, c := range []struct {
+		used   [2]bool
+		active int
+		full   bool
+	}{{[2]bool{false, false}, 0, false}, {[2]bool{true, false}, 1, false}, {[2]bool{false, true}, 0, false}, {[2]bool{true, true}, 1, true}} {
+		l := newFsyncLog("v.db", ID{1}, &Options{LogSize: 2 * testArea})
+		found := &foundLog{area: testArea, used: c.used, until: 8}
+		if c.used[0] || c.used[1] {
+			found.records = make([]logHit, 1)
+		}
+		l.begin(moment{5, 3}, found)
+		a := &l.areas[l.active]
+		if l.active != c.active || (a.pos+recordMax > a.end) != c.full {
+			t.Errorf("%v used: area %d at %d of %d", c.used, l.active, a.pos, a.end)
+		}
+		if behind := found.records != nil; behind && l.until != 9 || !behind && l.until != 3 {
+			t.Errorf("%v used: counts up to group %d", c.used, l.until)
+		}
+	}
+}
+
+// TestLogReplayGroups: a group that is made of what the log had leaves the
+// volume in the state on which the log counts.
+func TestLogReplayGroups(t *testing.T) {
+	d := newDisk(t)
+	v, h, _ := loggedVolume(t, d)
+	ok(t, writeSync(h, "logged", 7000))
+	v.mu.Lock()
+	before := v.state.moment
+	v.replaying = true
+	v.mu.Unlock()
+	ok(t, h.Sync(ctx)) // by a group, which is durable
+	v.crash()
+	v = d.open()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.log.durable != before {
+		t.Fatalf("state %v became %v", before, v.log.durable)
+	}
+}
+
 // TestLogSizes: a file that was cut and grew in between has zeros there.
 func TestLogSizes(t *testing.T) {
 	d := newDisk(t)
@@ -104,10 +207,12 @@ func TestLogSizes(t *testing.T) {
 		ok(t, writeSync(h, "x", 400_000))
 		ok(t, h.Truncate(ctx, 399_000))
 		ok(t, h.Sync(ctx))
+		ok(t, h.Truncate(ctx, 450_000)) // nothing but the size
+		ok(t, h.Sync(ctx))
 	}); n != 0 {
 		t.Fatalf("%d groups", n)
 	}
-	want := append(data[:100_000:100_000], make([]byte, 299_000)...)
+	want := append(data[:100_000:100_000], make([]byte, 350_000)...)
 	v.crash()
 	v = d.open()
 	if readFile(t, v.Root(), "f") != string(want) {
@@ -326,6 +431,17 @@ func TestLogOfAnother(t *testing.T) {
 	h = openFile(t, v, "f", true)
 	ok(t, writeSync(h, "again", 0))
 	ok(t, writeSync(h, "again", 5))
+	v.crash()
+	check := must[[]error](t)(checkFile(d))
+	if len(check) != 1 || !strings.Contains(check[0].Error(), ` of "f", the last at `) || !strings.Contains(check[0].Error(), ": 6 bytes at 9000;") {
+		t.Errorf("a check says of the log: %v", check)
+	}
+}
+
+// checkFile returns the faults that a check of a volume finds.
+func checkFile(d *disk) (faults []error, err error) {
+	_, err = CheckFile(ctx, d.path, d.chunks, d.sealer, false, func(err error) { faults = append(faults, err) })
+	return faults, err
 }
 
 // TestLogUnderAnotherKey: a volume of which the log cannot be read is not

@@ -35,7 +35,7 @@ func decodeLogHead(b []byte, id ID) (area int64, err error) {
 	}
 	switch version, area := binary.BigEndian.Uint32(b[8:]), int64(binary.BigEndian.Uint32(b[12:])); {
 	case version != logVersion:
-		return 0, fmt.Errorf("log of version %d, known is %d: %w", version, logVersion, ErrFormat)
+		return 0, fmt.Errorf("%w: log of version %d, known is %d: %w", ErrFormat, version, logVersion, ErrVersion)
 	case area < recordMax || area > logAreaMax:
 		return 0, fmt.Errorf("log with areas of %d bytes: %w", area, ErrFormat)
 	case !bytes.Equal(b[16:n], id[:]):

@@ -3,7 +3,6 @@ package vol
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"math"
 
@@ -139,7 +138,7 @@ func (h *logHit) open(id ID, sealer *store.Sealer) (*logRecord, error) {
 	}
 	r := &logRecord{logPlace: h.logPlace}
 	if err := r.decode(plain); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, damaged(err)
 	}
 	return r, nil
 }

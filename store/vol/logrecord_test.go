@@ -120,6 +120,10 @@ func TestJudgeLog(t *testing.T) {
 		return b
 	}
 	two := logOf(id, sealer, recs(4, 5), recs(1, 2, 3))
+	foreign := sampleLogRecord(6)
+	foreign.process = 8
+	old := sampleLogRecord(2)
+	old.after, old.until = moment{5, 9}, 9
 	batch := recs(1, 2)
 	batch[1].durable = 0 // both were written at once
 	for _, c := range []struct {
@@ -140,6 +144,8 @@ func TestJudgeLog(t *testing.T) {
 		{"torn, and not on disk before", torn(two, 1), state{moment: moment{5, 3}}, []uint64{1, 2, 3, 4}, false},
 		{"damaged, and on disk before", torn(two, 0), state{moment: moment{5, 3}}, []uint64{1, 2, 3}, true},
 		{"torn in one write", torn(logOf(id, sealer, batch), 0), state{moment: moment{5, 3}}, nil, false},
+		{"then what another process left", logOf(id, sealer, append(recs(4, 5), foreign)), state{moment: moment{5, 3}}, []uint64{4, 5}, false},
+		{"then what was there before", logOf(id, sealer, append(recs(4, 5), old)), state{moment: moment{5, 3}}, []uint64{4, 5}, false},
 		{"cut short", two[:logHead+10], state{moment: moment{5, 3}}, nil, false},
 		{"a head that was torn", append(make([]byte, logHead), two[logHead:]...), state{moment: moment{5, 3}}, []uint64{1, 2, 3, 4, 5}, false},
 	} {

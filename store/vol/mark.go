@@ -150,7 +150,7 @@ func (m *marker) stored(_, value []byte) error {
 	}
 	r, err := decodeRecord(value)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return damaged(err)
 	}
 	m.bodies = m.bodies[:0]
 	m.record(r)

@@ -45,7 +45,7 @@ func readPiece(ctx context.Context, tx *bbolt.Tx, out *DirState) error {
 	err := namesBehind(tx, out.Dir, out.After, func(name, value []byte) (more bool, err error) {
 		rec, err := decodeRecord(value)
 		if err != nil {
-			return false, fmt.Errorf("%q: %w: %w", name, ErrDamaged, err)
+			return false, fmt.Errorf("%q: %w", name, damaged(err))
 		}
 		e, err := readNamed(tx, out.View, string(name), rec)
 		if err != nil {
@@ -146,7 +146,7 @@ func (v *Volume) loadPiece(d *dir, s *DirState, fn func(e *entry)) error {
 			if e == nil {
 				rec, err := decodeRecord(value)
 				if err != nil {
-					return false, fmt.Errorf("%q in directory %d: %w: %w", name, d.num, ErrDamaged, err)
+					return false, fmt.Errorf("%q in directory %d: %w", name, d.num, damaged(err))
 				}
 				e = v.insert(d, string(name), rec)
 			}

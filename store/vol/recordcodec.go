@@ -114,7 +114,7 @@ func decodeHead(b []byte) (recordHead, error) {
 
 func (d *decoder) head() recordHead {
 	if v := d.byte(); v != recordVersion && d.err == nil {
-		d.fail(fmt.Errorf("record of version %d, want %d", v, recordVersion))
+		d.fail(unknownVersion("record", v, recordVersion))
 	}
 	f := d.byte()
 	return recordHead{

@@ -40,7 +40,7 @@ func appendSnapTree(b []byte, t *snapTree) []byte {
 func decodeSnapTree(b []byte) (snapTree, error) {
 	d := decoder{b: b}
 	if v := d.byte(); v != snapTreeVersion && d.err == nil {
-		return snapTree{}, fmt.Errorf("tree of version %d, want %d", v, snapTreeVersion)
+		return snapTree{}, unknownVersion("tree", v, snapTreeVersion)
 	}
 	t := snapTree{ptr: d.pointer(), files: d.int(), bytes: d.int()}
 	return t, d.end()
@@ -65,7 +65,7 @@ func (b *snapBuilder) dir(num uint64) (snapTree, error) {
 			t, err = decodeSnapTree(old)
 		}
 		if err != nil {
-			return t, fmt.Errorf("tree of directory %d: %w: %w", num, ErrDamaged, err)
+			return t, fmt.Errorf("tree of directory %d: %w", num, damaged(err))
 		}
 		return t, nil
 	}
@@ -77,7 +77,7 @@ func (b *snapBuilder) dir(num uint64) (snapTree, error) {
 		}
 		rec, err := decodeRecord(value)
 		if err != nil {
-			return fmt.Errorf("%q in directory %d: %w: %w", name, num, ErrDamaged, err)
+			return fmt.Errorf("%q in directory %d: %w", name, num, damaged(err))
 		}
 		if rec.kind() == 0 {
 			return nil

@@ -32,7 +32,7 @@ func (m *marker) snapshot(name, value []byte) error {
 func (m *marker) cachedTree(_, value []byte) error {
 	t, err := decodeSnapTree(value)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return damaged(err)
 	}
 	return m.tree(t.ptr, false)
 }

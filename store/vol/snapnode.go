@@ -149,7 +149,7 @@ func (x *snapEntry) check() error {
 func decodeSnapNode(plain []byte) (*snapNode, error) {
 	d := decoder{b: plain}
 	if v := d.byte(); v != snapVersion && d.err == nil {
-		return nil, fmt.Errorf("tree chunk of version %d, want %d", v, snapVersion)
+		return nil, unknownVersion("tree chunk", v, snapVersion)
 	}
 	n := &snapNode{level: int(d.byte())}
 	for d.err == nil && len(d.b) > 0 {
@@ -207,7 +207,7 @@ func appendSnapRoot(b []byte, r *snapRoot) []byte {
 func decodeSnapRoot(plain []byte) (*snapRoot, error) {
 	d := decoder{b: plain}
 	if v := d.byte(); v != snapVersion && d.err == nil {
-		return nil, fmt.Errorf("snapshot chunk of version %d, want %d", v, snapVersion)
+		return nil, unknownVersion("snapshot chunk", v, snapVersion)
 	}
 	r := &snapRoot{}
 	if len(d.b) < len(r.volume) {

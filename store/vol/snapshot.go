@@ -137,11 +137,11 @@ func appendSnapshotInfo(b []byte, s *SnapshotInfo) []byte {
 func decodeSnapshotInfo(name string, b []byte) (SnapshotInfo, error) {
 	d := decoder{b: b}
 	if v := d.byte(); v != snapshotInfoVersion && d.err == nil {
-		return SnapshotInfo{}, fmt.Errorf("snapshot %s: record of version %d, want %d", name, v, snapshotInfoVersion)
+		return SnapshotInfo{}, unknownVersion("snapshot "+name+": record", v, snapshotInfoVersion)
 	}
 	s := SnapshotInfo{Name: name, Created: int64(d.fixed()), Files: d.int(), Bytes: d.int(), Pointer: d.pointer()}
 	if err := d.end(); err != nil {
-		return SnapshotInfo{}, fmt.Errorf("snapshot %s: %w: %w", name, ErrDamaged, err)
+		return SnapshotInfo{}, fmt.Errorf("snapshot %s: %w", name, damaged(err))
 	}
 	return s, nil
 }

@@ -285,7 +285,7 @@ func (v *Volume) load(path string) error {
 		}
 		meta := tx.Bucket(bucketMeta)
 		if b := meta.Get(keyFormat); len(b) != 4 || binary.BigEndian.Uint32(b) != formatVersion {
-			return fmt.Errorf("%w: version %x", ErrFormat, b)
+			return fmt.Errorf("%w: version %x, known is %d: %w", ErrFormat, b, formatVersion, ErrVersion)
 		}
 		if err := v.readNames(meta, file, &copied); err != nil {
 			return err

@@ -45,7 +45,7 @@ func appendWant(b []byte, w *want) []byte {
 func decodeWant(seq uint64, b []byte) (want, error) {
 	d := decoder{b: b}
 	if v := d.byte(); v != wantVersion && d.err == nil {
-		return want{}, fmt.Errorf("wanted content of version %d, want %d", v, wantVersion)
+		return want{}, unknownVersion("wanted content", v, wantVersion)
 	}
 	w := want{seq: seq, ino: d.uint(), dir: d.uint(), name: d.string(), body: Body(d.string())}
 	return w, d.end()
@@ -151,7 +151,7 @@ func (v *Volume) rawWants(after uint64, n int) (ws []want, err error) {
 				w, err = decodeWant(seq, b)
 			}
 			if err != nil {
-				return fmt.Errorf("wanted content %d: %w: %w", seq, ErrDamaged, err)
+				return fmt.Errorf("wanted content %d: %w", seq, damaged(err))
 			}
 			ws = append(ws, w)
 		}
