@@ -148,8 +148,10 @@ func TestStopIsTold(t *testing.T) {
 	go func() { ended <- d.Close() }()
 	p := make([]byte, 1<<16)
 	for err = nil; err == nil; {
-		var n int
-		n, err = f.Read1(t.Context(), p, 0)
+		n, failed := f.Read1(t.Context(), p, 0)
+		if n == 0 && failed != nil {
+			t.Fatal(failed)
+		}
 		_, _, err = ctlfs.ParseChanges(string(p[:n]))
 	}
 	if !errors.Is(err, ctlfs.ErrStopping) {
