@@ -11,12 +11,12 @@ import (
 // changes in a piece that has gone out, and in one that has not. The next pull
 // brings what this one could not.
 func TestChangeBetweenPieces(t *testing.T) {
-	const n = 4000
+	const n = 1300
 	ds := newDevices(t, 2)
 	a, b := ds[0], ds[1]
 	a.mkdir("d")
 	for i := range n {
-		a.write(fmt.Sprintf("d/%06d", i), noise(uint64(i), 1000))
+		a.write(fmt.Sprintf("d/%06d", i), noise(uint64(i), 3500))
 	}
 	src := a.source()
 	pieces := 0

@@ -11,11 +11,11 @@ import (
 // on both sides, and at the sender between its pieces, and pulled back and forth:
 // nothing is lost, and nothing comes back.
 func TestLargeDirectoryInPieces(t *testing.T) {
-	const n = 5000
+	const n = 1300
 	rs := replicas(t, 2)
 	a, b := rs[0], rs[1]
 	d := mkdir(t, a.Root(), "d")
-	content := func(i, edit int) string { return string(randomBytes(uint64(i*100+edit), 1000)) }
+	content := func(i, edit int) string { return string(randomBytes(uint64(i*100+edit), 3500)) }
 	name := func(i int) string { return fmt.Sprintf("f%06d", i) }
 	for i := range n {
 		writeFile(t, d, name(i), content(i, 0))
@@ -42,7 +42,7 @@ func TestLargeDirectoryInPieces(t *testing.T) {
 			ok(t, v.Sync(ctx))
 		}
 	}
-	if p := pullBetween(t, b, a, -1, meddle(a)); p.pieced < 4 {
+	if p := pullBetween(t, b, a, -1, meddle(a)); p.pieced < 3 {
 		t.Fatalf("%d pieces", p.pieced)
 	}
 	meddle(b)()
