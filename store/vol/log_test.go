@@ -177,6 +177,22 @@ func TestLogBegins(t *testing.T) {
 	}
 }
 
+// TestUnloggedAfterFailure: what did not get into the log, or not into a group,
+// is not taken for durable by the next fsync.
+func TestUnloggedAfterFailure(t *testing.T) {
+	c := &content{}
+	c.takeFailed()
+	if _, none, ok := c.take(true); none || ok {
+		t.Error("what the log did not take counts as logged")
+	}
+	c = &content{}
+	c.older.write(3, 5)
+	c.frozenDurable(false)
+	if c.older.touched || len(c.fresh.ranges) != 1 || c.fresh.ranges[0] != (fileRun{3, 5}) {
+		t.Errorf("what a group did not take: %+v, %+v", c.older, c.fresh)
+	}
+}
+
 // TestLogReplayGroups: a group that is made of what the log had leaves the
 // volume in the state on which the log counts.
 func TestLogReplayGroups(t *testing.T) {
