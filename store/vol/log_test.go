@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -190,6 +191,23 @@ func TestUnloggedAfterFailure(t *testing.T) {
 	c.frozenDurable(false)
 	if c.older.touched || len(c.fresh.ranges) != 1 || c.fresh.ranges[0] != (fileRun{3, 5}) {
 		t.Errorf("what a group did not take: %+v, %+v", c.older, c.fresh)
+	}
+}
+
+// TestUnloggedCuts: what was cut off is not written by the record.
+func TestUnloggedCuts(t *testing.T) {
+	var u, later unlogged
+	u.write(0, 10)
+	u.write(20, 30)
+	u.truncate(25)
+	later.truncate(5)
+	later.write(7, 9)
+	both := u.with(later)
+	if !slices.Equal(u.ranges, []fileRun{{0, 10}, {20, 25}}) || u.limit != 25 {
+		t.Errorf("cut to 25: %+v", u)
+	}
+	if !slices.Equal(both.ranges, []fileRun{{0, 5}, {7, 9}}) || both.limit != 5 {
+		t.Errorf("then cut to 5 and written: %+v", both)
 	}
 }
 
