@@ -46,7 +46,9 @@ func TestClientAhead(t *testing.T) {
 			got = make([]byte, n)
 			return got
 		})
-		err = o.Wait(ctx)
+		if err = o.Wait(ctx); err != nil {
+			o.Drop(ctx)
+		}
 		if err == syscall.EBADF || readErr == syscall.EBADF {
 			continue // the server is slow today
 		}
@@ -69,6 +71,7 @@ func TestClientAhead(t *testing.T) {
 		if err := o.Wait(ctx); err != c.want && err != syscall.EBADF {
 			t.Errorf("%q: %v", c.names, err)
 		}
+		o.Drop(ctx)
 		if _, err := o.Fid.Walk(ctx); err != syscall.EBADF {
 			t.Errorf("%q: the fid is used: %v", c.names, err)
 		}

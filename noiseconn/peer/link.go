@@ -211,17 +211,6 @@ type file struct {
 	number  int64           // of the next question
 }
 
-// opened waits until a file is open to which requests were sent ahead. On an
-// error there is no file; nothing may be in flight for it then.
-func (f *file) opened(ctx context.Context) error {
-	if f.opening == nil {
-		return nil
-	}
-	err := f.opening.Wait(ctx)
-	f.opening = nil
-	return err
-}
-
 // maxIdle is how many idle files of one name are kept open.
 const maxIdle = 8
 

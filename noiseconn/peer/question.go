@@ -41,8 +41,10 @@ func (l *link) ask(ctx context.Context, q question, fn got) error {
 }
 
 // ask puts a question to a file. One that is not open yet gets walk, open,
-// question and reads at once. Where the other side ran one of them before that
-// which it depends on, nothing was asked, and it is done one by one.
+// question and reads at once. The other side runs them in that order unless one
+// takes it long, and answers EBADF to what it comes to before the file is there:
+// where that is the open itself, it is all done one by one, else what came too
+// early is sent again.
 func (s *session) ask(ctx context.Context, q question, fn got) error {
 	f, err := s.open(ctx, q.path)
 	if err != nil {
@@ -67,17 +69,20 @@ type notOpened struct{ error }
 
 func (s *session) askFile(ctx context.Context, f *file, q question, fn got) error {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &answer{ctx: ctx, file: f, base: f.number << offsetBits, read: s.read, bufs: s.bufs, most: maxInFlight / s.read}
+	a := &answer{ctx: ctx, file: f, ahead: f.opening != nil, base: f.number << offsetBits, read: s.read, bufs: s.bufs, most: maxInFlight / s.read}
 	a.window = min(q.expect/s.read+1, a.most)
 	if s.trip >= farTrip {
 		a.window = a.most
 	}
 	f.number++
 	err := a.put(q.text)
-	if f.opening != nil {
-		if e := s.settle(a, q.path, err); e != nil {
+	if a.ahead {
+		if e := s.settle(a, q.path); e != nil {
 			cancel()
 			return e
+		}
+		if err == syscall.EBADF {
+			err = a.putAgain(q.text)
 		}
 	}
 	if err == nil {
@@ -104,11 +109,11 @@ func (s *session) askFile(ctx context.Context, f *file, q question, fn got) erro
 	return err
 }
 
-// settle waits until the file is open to which a question was sent ahead, and
-// failed with failed or did not. After an error the caller has no file.
-func (s *session) settle(a *answer, path []string, failed error) error {
+// settle waits until the file is open to which a question was sent ahead. After
+// an error the caller has no file.
+func (s *session) settle(a *answer, path []string) error {
 	opened := make(chan error, 1)
-	s.behind(func() { opened <- a.opened(failed) })
+	s.behind(func() { opened <- a.opened() })
 	select {
 	case err := <-opened:
 		if err != nil {
@@ -131,6 +136,7 @@ func (s *session) settle(a *answer, path []string, failed error) error {
 type answer struct {
 	ctx    context.Context
 	file   *file
+	ahead  bool // it was not open when the question was sent
 	base   int64
 	read   int        // bytes in a read
 	bufs   *sync.Pool // of *[]byte, as large
@@ -146,6 +152,7 @@ type answer struct {
 
 // part is one read. It has a buffer from when its data comes.
 type part struct {
+	off     int64 // in the answer
 	buf     *[]byte
 	bufs    *sync.Pool
 	pending *pending
@@ -176,15 +183,24 @@ func (a *answer) put(question []byte) error {
 	return err
 }
 
-// opened waits until the file is open. On an error nothing is in flight for it.
-func (a *answer) opened(failed error) error {
-	if failed != nil {
+// putAgain sends a question again that came before the file was open. Reads that
+// came later wait for it there.
+func (a *answer) putAgain(question []byte) error {
+	a.asked = beginWrite(a.ctx, a.file.fid, question, a.base)
+	_, err := a.asked.wait(a.ctx)
+	return err
+}
+
+// opened waits until the file is open. On an error there is no file, and nothing
+// in flight for it.
+func (a *answer) opened() error {
+	o := a.file.opening
+	err := o.Wait(a.ctx)
+	if err != nil {
 		a.close()
+		o.Drop(a.ctx)
 	}
-	err := a.file.opened(a.ctx)
-	if err != nil && failed == nil {
-		a.close()
-	}
+	a.file.opening = nil
 	return err
 }
 
@@ -192,11 +208,15 @@ func (a *answer) opened(failed error) error {
 // read, so that small answers cost few.
 func (a *answer) fill() {
 	for !a.ended && len(a.flying) < a.window {
-		p := &part{bufs: a.bufs}
-		p.pending = beginRead(a.ctx, a.file.fid, a.read, a.base+a.off, p.room)
+		p := &part{off: a.off, bufs: a.bufs}
+		a.begin(p)
 		a.off += int64(a.read)
 		a.flying = append(a.flying, p)
 	}
+}
+
+func (a *answer) begin(p *part) {
+	p.pending = beginRead(a.ctx, a.file.fid, a.read, a.base+p.off, p.room)
 }
 
 // newBufs returns a pool of buffers.
@@ -262,6 +282,10 @@ func (a *answer) more() error {
 	a.fill()
 	p := a.flying[0]
 	n, err := p.pending.wait(a.ctx)
+	if err == syscall.EBADF && a.ahead { // it came before the file was open
+		a.begin(p)
+		n, err = p.pending.wait(a.ctx)
+	}
 	if err != nil {
 		return err
 	}

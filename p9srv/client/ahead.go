@@ -12,13 +12,15 @@ import (
 //
 // Servers answer what is sent ahead as a rule, but need not: one that runs
 // requests beside each other may find the fid not there yet, or not open, and
-// answer EBADF. Who gets that from Wait has to begin anew with Walk and Open.
+// answer EBADF. Who gets that from Wait has to begin anew with Walk and Open;
+// who gets it for a read or a write, though Wait had no error, sends that again.
 type Opening struct {
 	Fid *Fid
 
-	from       uint32
-	names      []string
-	walk, open *call
+	from             uint32
+	names            []string
+	walk, open       *call
+	walkErr, openErr error
 }
 
 // WalkOpen begins to walk from f along names, MaxWalk at most, and to open with
@@ -42,15 +44,19 @@ func (f *Fid) WalkOpen(ctx context.Context, flags uint32, names ...string) (*Ope
 	if err == nil {
 		return o, nil
 	}
-	o.settle(ctx, o.arrived(ctx), err)
+	o.walkErr, o.openErr = o.arrived(ctx), err
+	o.Drop(ctx)
 	return nil, err
 }
 
 // Wait returns when both were answered. It is called once, and after an error
-// Fid is gone: whatever else was sent for it must have been answered before.
+// Drop has to be.
 func (o *Opening) Wait(ctx context.Context) error {
-	walkErr := o.arrived(ctx)
-	return o.settle(ctx, walkErr, o.opened(ctx))
+	o.walkErr, o.openErr = o.arrived(ctx), o.opened(ctx)
+	if o.walkErr != nil {
+		return o.walkErr
+	}
+	return o.openErr
 }
 
 // arrived waits for the walk.
@@ -58,17 +64,16 @@ func (o *Opening) arrived(ctx context.Context) error {
 	return o.Fid.walked(ctx, o.walk, o.from, o.names)
 }
 
-// settle gives up the fid if there was an error, and returns the first one.
-func (o *Opening) settle(ctx context.Context, walkErr, openErr error) error {
+// Drop gives up Fid after an error of Wait. Whatever else was sent for it must
+// have been answered before, for its number is used again.
+func (o *Opening) Drop(ctx context.Context) {
 	switch {
-	case walkErr != nil:
+	case o.walkErr != nil:
 		o.Fid.gone.Store(true)
 		o.Fid.c.freeFid(o.Fid.num)
-		return walkErr
-	case openErr != nil:
+	case o.openErr != nil:
 		o.Fid.Clunk(context.WithoutCancel(ctx))
 	}
-	return openErr
 }
 
 // opened waits for the open.

@@ -423,7 +423,9 @@ func everything(ctx context.Context, f *Fid) {
 	f.Walk(ctx, "a", "b")
 	if o, err := f.WalkOpen(ctx, 0, "a", "b"); err == nil {
 		o.Fid.ReadInto(ctx, len(p), 0, func(n int) []byte { return p[:n] })
-		o.Wait(ctx)
+		if o.Wait(ctx) != nil {
+			o.Drop(ctx)
+		}
 	}
 	f.Attr(ctx)
 	f.Statfs(ctx)
