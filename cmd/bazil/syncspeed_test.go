@@ -26,7 +26,7 @@ import (
 // on loopback are its own too:
 //
 //	go test -c -o bazil.test ./cmd/bazil
-//	TMPDIR=/dev/shm unshare -n sh -c 'ip link set lo up; ./bazil.test -test.run TestSyncSpeed -test.v -syncspeed a,b,c,d'
+//	TMPDIR=/dev/shm unshare -n sh -c 'ip link set lo up; ./bazil.test -test.run TestSyncSpeed -test.v -syncspeed a,b,c'
 //
 // Two servers run as processes, white with the change and black that gets it.
 // Of the most memory that a server had, RSS, a part are pages of its Bolt files,
@@ -37,7 +37,7 @@ import (
 // followed: there it runs from before the file is written on white's mount
 // until black's mount shows it.
 var (
-	speedCases = stdflag.String("syncspeed", "", "cases of syncing to measure: a one large file, d its rename, b 10,000 small files, c 100,000 and one change, m 1,000,000 and one change, w and x 100,000 and 1,000,000 in one directory, and one change")
+	speedCases = stdflag.String("syncspeed", "", "cases of syncing to measure: a one large file and its rename, b 10,000 small files, c 100,000 and one change, m 1,000,000 and one change, w and x 100,000 and 1,000,000 in one directory, and one change")
 	speedDelay = stdflag.Duration("syncdelay", 0, "how long each byte is under way, each way; loopback then carries all twice")
 	speedBig   = stdflag.Int("syncbig", 1024, "MiB of the large file")
 )
