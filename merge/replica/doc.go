@@ -50,9 +50,10 @@
 // have gone since, and the checksums of both sides 0.13.
 //
 // With 50 ms of delay each way the large file took 4.0 to 4.7 s, a sixth of the
-// processors being the relay's, and the small ones 1.0 s. Nothing of the delay
-// is left but seven round trips until the first byte of content moves: three to
-// connect, the questions for the volume and its root, and those for content.
+// processors being the relay's, and the small ones 1.0 s. Seven round trips pass
+// until the first byte of content moves (three to connect, the questions for the
+// volume and its root, and those for content); what else it costs is the time
+// until the connections have their full speed.
 //
 // Nothing that a peer sends is believed to have the right form: names,
 // versions, contexts and the shape of the tree are checked before they touch
