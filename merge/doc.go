@@ -123,15 +123,15 @@
 //   - Else its names are joined with those here, in one transaction (Meeting,
 //     Dir.Apply), or those of a large one range by range, each in one. A name
 //     in a full listing's place that is not there is absent, under the peer's
-//     View.Ctx. Max takes in the peer's, here and in
-//     all directories above, finished or not: whoever pulls from here must see
-//     that there is something.
+//     View.Ctx. Max takes in the peer's, here and in all directories above,
+//     finished or not: whoever pulls from here must see that there is something.
 //   - Then each directory below, on either side, is skipped or pulled. One that
 //     the peer lacks is joined with nothing, under View.Lacking; one that is
 //     lacking here gets a Dir (View.NewDir).
-//   - When all of them are done, Ctx takes in the peer's (Dir.Finish), that which
-//     it had before any name was read, and not before: a cut pull leaves names joined, but claims nothing. If another
-//     pull has changed names between Apply and Finish, they are joined again.
+//   - When all of them are done, and not before, Ctx takes in the peer's as it
+//     was when the first name was read (Dir.Finish): a cut pull leaves names
+//     joined, but claims nothing. If another pull has changed names between
+//     Apply and Finish, they are joined again.
 //
 // Knowledge must stay whole: who takes in the knowledge of a change must know
 // what that change had seen. That is why a ghost is taken over though nothing

@@ -53,7 +53,8 @@
 // answer, so the client sends a question and many reads at once and a round
 // trip costs only once. A file that is not open yet gets its walk and open along
 // with them; where one of these messages overtakes another, which 9P allows,
-// EBADF says so and they are sent one by one.
+// EBADF says so: where that is the open they are sent one by one, else what came
+// too early is sent again.
 //
 // A read may give less than was asked for: at the end of the answer, and before
 // a chunk that would not fit whole, which then begins the next read, so that

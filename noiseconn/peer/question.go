@@ -82,7 +82,7 @@ func (s *session) askFile(ctx context.Context, f *file, q question, fn got) erro
 			return e
 		}
 		if err == syscall.EBADF {
-			err = a.putAgain(q.text)
+			err = a.put(q.text)
 		}
 	}
 	if err == nil {
@@ -175,18 +175,11 @@ func (p *part) free() {
 	}
 }
 
-// put sends the question, and the first read along with it.
+// put sends the question, and the first reads along with it unless they are under
+// way already: one that came before its file was open is put again.
 func (a *answer) put(question []byte) error {
 	a.asked = beginWrite(a.ctx, a.file.fid, question, a.base)
 	a.fill()
-	_, err := a.asked.wait(a.ctx)
-	return err
-}
-
-// putAgain sends a question again that came before the file was open. Reads that
-// came later wait for it there.
-func (a *answer) putAgain(question []byte) error {
-	a.asked = beginWrite(a.ctx, a.file.fid, question, a.base)
 	_, err := a.asked.wait(a.ctx)
 	return err
 }
