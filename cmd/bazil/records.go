@@ -32,11 +32,17 @@ func (f recordForm) list(g *Globals, tokens ...string) error { return f.show(g, 
 // show asks the server and prints its answer, for people without the hidden
 // fields, which are by the kind of record.
 func (f recordForm) show(g *Globals, hidden map[string]map[string]bool, tokens ...string) error {
-	if f.Records {
-		return g.do(tokens...)
-	}
 	answer, err := g.ask(ctlfs.Join(tokens))
 	if err != nil {
+		return err
+	}
+	return f.print(answer, hidden)
+}
+
+// print prints an answer that is records.
+func (f recordForm) print(answer string, hidden map[string]map[string]bool) error {
+	if f.Records {
+		_, err := io.WriteString(os.Stdout, answer)
 		return err
 	}
 	records, err := parseRecords(answer)
@@ -65,9 +71,12 @@ func parseRecords(answer string) (records []ctlfs.Record, err error) {
 
 // The fields whose value is a number: of bytes, or of things.
 var (
-	sizeFields  = fieldSet("bytes dirty disk logical unique stored dead free copied freed")
-	countFields = fieldSet("chunks segments damaged files dirs conflicts snapshots conns changed missing done repaired")
+	sizeFields  = fieldSet("bytes dirty disk logical unique stored dead free copied freed live-bytes dead-bytes would-free")
+	countFields = fieldSet("chunks segments damaged files dirs conflicts snapshots conns changed missing done repaired live-chunks dead-chunks stuck")
 )
+
+// single is the kinds of record that an answer has one of.
+var single = fieldSet("device store collect scrub repair")
 
 // sentenceFields are too long for a column.
 var sentenceFields = fieldSet("error problem")
@@ -108,7 +117,7 @@ func printRecords(w io.Writer, records []ctlfs.Record, hidden map[string]map[str
 		if out.Len() > 0 {
 			out.WriteByte('\n')
 		}
-		if name := kind[0][0].Name; name == "device" || name == "store" {
+		if name := kind[0][0].Name; single[name] {
 			writeList(&out, kind[0])
 		} else {
 			writeTable(&out, kind, hidden[name])

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"io"
-	"os"
 	"slices"
 
 	"bazil/ctlfs"
@@ -27,6 +25,7 @@ func (r rateFlag) token() []string { return option("rate", r.Rate) }
 
 // StoreCollectCmd frees what nothing refers to.
 type StoreCollectCmd struct {
+	recordForm
 	rateFlag
 	DryRun bool `name:"dry-run" help:"Only tell what would be freed."`
 	Force  bool `help:"Also where chunks are damaged that list others."`
@@ -34,25 +33,26 @@ type StoreCollectCmd struct {
 
 // Run asks the server.
 func (c *StoreCollectCmd) Run(g *Globals) error {
-	return g.doLong("store collect", slices.Concat(c.token(), flag("dry-run", c.DryRun), flag("force", c.Force)))
+	return c.showLong(g, "store collect", slices.Concat(c.token(), flag("dry-run", c.DryRun), flag("force", c.Force)))
 }
 
 // StoreScrubCmd checks every chunk.
 type StoreScrubCmd struct {
+	recordForm
 	rateFlag
 	Restart bool `help:"Begin at the start, where an earlier one was interrupted."`
 }
 
 // Run asks the server.
 func (c *StoreScrubCmd) Run(g *Globals) error {
-	return g.doLong("store scrub", slices.Concat(c.token(), flag("restart", c.Restart)))
+	return c.showLong(g, "store scrub", slices.Concat(c.token(), flag("restart", c.Restart)))
 }
 
 // StoreRepairCmd gets good copies from peers.
-type StoreRepairCmd struct{}
+type StoreRepairCmd struct{ recordForm }
 
 // Run asks the server.
-func (c *StoreRepairCmd) Run(g *Globals) error { return g.doLong("store repair", nil) }
+func (c *StoreRepairCmd) Run(g *Globals) error { return c.showLong(g, "store repair", nil) }
 
 // StoreAutoCmd says whether the server collects by itself.
 type StoreAutoCmd struct {
@@ -62,9 +62,9 @@ type StoreAutoCmd struct {
 // Run asks the server.
 func (c *StoreAutoCmd) Run(g *Globals) error { return g.do("store", "auto", c.Switch) }
 
-// doLong is do for a command that takes long: how far it is stands on the
+// showLong is list for a command that takes long: how far it is stands on the
 // standard error meanwhile.
-func (g *Globals) doLong(verb string, args []string) error {
+func (f recordForm) showLong(g *Globals, verb string, args []string) error {
 	line := verb
 	if len(args) > 0 {
 		line += " " + ctlfs.Join(args)
@@ -75,6 +75,5 @@ func (g *Globals) doLong(verb string, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(os.Stdout, answer)
-	return err
+	return f.print(answer, nil)
 }

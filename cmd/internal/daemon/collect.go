@@ -54,8 +54,8 @@ func (d *Daemon) storeCollect(ctx context.Context, c *ctlfs.Call) error {
 	if c.Has("dry-run") {
 		freed = "would-free"
 	}
-	c.Records([]ctlfs.Record{ctlfs.Rec("collect", localBackend, "live", number(p.Live), "live-bytes", number(p.LiveBytes),
-		"dead", number(p.Dead), "dead-bytes", number(p.DeadBytes), freed, number(p.Freed), "segments", number(int64(p.Segments)),
+	c.Records([]ctlfs.Record{ctlfs.Rec("collect", localBackend, "live-chunks", number(p.Live), "live-bytes", number(p.LiveBytes),
+		"dead-chunks", number(p.Dead), "dead-bytes", number(p.DeadBytes), freed, number(p.Freed), "segments", number(int64(p.Segments)),
 		"stuck", number(int64(p.Stuck)))})
 	return nil
 }
