@@ -54,7 +54,6 @@ type Daemon struct {
 	key     noiseconn.SecretKey
 	volumes volumes
 	links   links
-	syncs   syncs
 
 	upkeep    upkeep
 	tasks     tasks

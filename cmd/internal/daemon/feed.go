@@ -134,7 +134,7 @@ func (d *Daemon) origin(ctx context.Context, volume string, key noiseconn.Public
 
 // pull brings in what has changed there.
 func (f *feed) pull(ctx context.Context, from *origin) error {
-	turn := f.d.syncs.state(pair{f.v.name, from.peer.label()}).turn
+	turn := f.v.syncs.state(from.peer.key).turn
 	select {
 	case turn <- struct{}{}:
 		defer func() { <-turn }()

@@ -124,13 +124,13 @@ func (o volumeObject) Status(ctx context.Context) ([]ctlfs.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	records := append([]ctlfs.Record{o.d.volumeRecord(ctx, e)}, o.d.syncs.records(o.name)...)
+	records := []ctlfs.Record{o.d.volumeRecord(ctx, e)}
 	v, ctx, done, err := o.d.useVolume(ctx, o.name)
 	if err != nil {
 		return records, nil // which the volume's record tells
 	}
 	defer done()
-	records = append(records, v.feeds.records()...)
+	records = append(append(records, o.d.syncRecords(v)...), v.feeds.records()...)
 	content, err := o.d.contentStatus(ctx, v, e)
 	return append(append(records, content...), v.reads.records(o.d, o.name)...), err
 }

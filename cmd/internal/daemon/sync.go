@@ -14,21 +14,19 @@ import (
 
 	"bazil/ctlfs"
 	"bazil/merge/replica"
+	"bazil/noiseconn"
 	"bazil/noiseconn/peer"
 	"bazil/store"
 	"bazil/store/vol"
 )
 
-// pair is a volume here and a peer that it is synced with.
-type pair struct{ volume, peer string }
-
-// syncs is how the syncs since the start went.
+// syncs is how the syncs of an open volume with each peer go.
 type syncs struct {
-	mu   sync.Mutex // guards all below
-	last map[pair]*syncState
+	mu     sync.Mutex // guards all below, and what states have but turn and now
+	byPeer map[noiseconn.PublicKey]*syncState
 }
 
-// syncState is how the syncs of one pair go.
+// syncState is how the syncs with one peer go.
 type syncState struct {
 	turn   chan struct{}                // held by the one that runs
 	now    atomic.Pointer[syncProgress] // of that one
@@ -43,47 +41,54 @@ type syncProgress struct {
 	content replica.Result
 }
 
-func (s *syncs) state(p pair) *syncState {
+func (s *syncs) state(key noiseconn.PublicKey) *syncState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last == nil {
-		s.last = make(map[pair]*syncState)
+	if s.byPeer == nil {
+		s.byPeer = make(map[noiseconn.PublicKey]*syncState)
 	}
-	if s.last[p] == nil {
-		s.last[p] = &syncState{turn: make(chan struct{}, 1)}
+	if s.byPeer[key] == nil {
+		s.byPeer[key] = &syncState{turn: make(chan struct{}, 1)}
 	}
-	return s.last[p]
+	return s.byPeer[key]
 }
 
-func (s *syncs) ended(p pair, r ctlfs.Record) {
-	state := s.state(p)
+func (s *syncs) ended(key noiseconn.PublicKey, r ctlfs.Record) {
+	state := s.state(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	state.record = r
 }
 
-// records tells of the syncs of a volume: that which runs with each peer, or
-// the last one.
-func (s *syncs) records(volume string) []ctlfs.Record {
+// records returns what there is to tell of each peer: the sync that runs, or the
+// last one.
+func (s *syncs) records() map[noiseconn.PublicKey]ctlfs.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []ctlfs.Record
-	for p, state := range s.last {
-		if p.volume != volume {
-			continue
-		}
+	all := make(map[noiseconn.PublicKey]ctlfs.Record)
+	for key, state := range s.byPeer {
 		if now := state.now.Load(); now != nil {
-			all = append(all, now.record(p))
+			all[key] = now.record()
 		} else if state.record != nil {
-			all = append(all, state.record)
+			all[key] = state.record
+		}
+	}
+	return all
+}
+
+// syncRecords tells of the syncs of a volume with those who are peers still.
+func (d *Daemon) syncRecords(v *openVolume) (all []ctlfs.Record) {
+	for key, r := range v.syncs.records() {
+		if p, err := d.peer(key.String()); err == nil {
+			all = append(all, append(ctlfs.Rec("sync", v.name, "peer", p.label()), r...))
 		}
 	}
 	slices.SortFunc(all, func(a, b ctlfs.Record) int { return strings.Compare(a.Get("peer"), b.Get("peer")) })
 	return all
 }
 
-func (p *syncProgress) record(of pair) ctlfs.Record {
-	r := ctlfs.Rec("sync", of.volume, "peer", of.peer, "state", p.phase, "started", stamp(p.started),
+func (p *syncProgress) record() ctlfs.Record {
+	r := ctlfs.Rec("state", p.phase, "started", stamp(p.started),
 		"dirs", number(int64(p.names.Dirs)), "changed", number(int64(p.names.Changed)))
 	if p.phase == phaseContent {
 		r = append(r, ctlfs.Rec("files", number(int64(p.content.Files)), "chunks", number(int64(p.content.Chunks)),
@@ -291,8 +296,7 @@ func (d *Daemon) syncVolume(ctx context.Context, c *ctlfs.Call, name string, rem
 	if o.dryRun {
 		return d.preview(ctx, c, v, remote, p, l, o.under)
 	}
-	pair := pair{name, p.label()}
-	state := d.syncs.state(pair)
+	state := v.syncs.state(p.key)
 	select {
 	case state.turn <- struct{}{}:
 		defer func() { <-state.turn }()
@@ -308,8 +312,7 @@ func (d *Daemon) syncVolume(ctx context.Context, c *ctlfs.Call, name string, rem
 		d.learnReplicas(ctx, v, p, l.client.Volume(remote.name), remote.Info)
 	}
 	d.followers.settle(ctx)
-	r := append(ctlfs.Rec("sync", name, "peer", p.label()), result...)
-	r = append(r, ctlfs.Rec("ended", stamp(time.Now()), "took", time.Since(start).Round(time.Millisecond).String())...)
+	r := append(slices.Clone(result), ctlfs.Rec("ended", stamp(time.Now()), "took", time.Since(start).Round(time.Millisecond).String())...)
 	if err != nil {
 		err = peerError(p, name, err)
 		r = append(r, ctlfs.Rec("error", err.Error())...)
@@ -317,7 +320,7 @@ func (d *Daemon) syncVolume(ctx context.Context, c *ctlfs.Call, name string, rem
 	} else {
 		d.event("sync.done", append([]string{"volume", name, "peer", p.label()}, pairs(result)...)...)
 	}
-	d.syncs.ended(pair, r)
+	v.syncs.ended(p.key, r)
 	return err
 }
 

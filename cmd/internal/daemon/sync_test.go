@@ -193,3 +193,29 @@ func TestFlushEndsASync(t *testing.T) {
 		t.Errorf("it went on for %v", took)
 	}
 }
+
+// TestSyncsAreOfThePeer: what status says of syncs follows the peer's name, and
+// goes with the peer and with the volume.
+func TestSyncsAreOfThePeer(t *testing.T) {
+	white, black := couple(t)
+	must(t, white, "peer volume allow black v", "peer storage allow black local")
+	must(t, black, "volume connect white v sharing=whites", "sync v white", "peer rename white snow")
+	status := func() string {
+		out, err := ctl(t, black, "status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if s := status(); !strings.Contains(s, "sync=v peer=snow ") {
+		t.Error("after a rename of the peer:", s)
+	}
+	must(t, black, "peer remove snow")
+	if s := status(); strings.Contains(s, "sync=") {
+		t.Error("after the removal of the peer:", s)
+	}
+	must(t, black, "peer add "+white.PublicKey()+" white", "volume remove v", "volume create v")
+	if s := status(); strings.Contains(s, "sync=") {
+		t.Error("of a new volume:", s)
+	}
+}

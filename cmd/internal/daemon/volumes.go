@@ -30,6 +30,7 @@ type openVolume struct {
 
 	replica  *replica.Replica // what pulls into it
 	fetching chan struct{}    // capacity 1: held by the one who fetches its content
+	syncs    syncs
 	feeds    feeds
 	keeper   keeper
 	reads    readTroubles
