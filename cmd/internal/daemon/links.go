@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -14,10 +13,6 @@ import (
 	"bazil/noiseconn"
 	"bazil/noiseconn/peer"
 )
-
-// redialPause is how long a failed dial answers for the next ones, so that a
-// peer that is away does not cost every reader a time-out.
-const redialPause = time.Second
 
 // links is what this device uses of its peers: a client for each, made when
 // something is first wanted of it.
@@ -40,6 +35,7 @@ type link struct {
 	failed   error      // of the last dial
 	failedAt time.Time
 	forgiven time.Time // dials that began before answer for themselves only
+	dials    map[*dialing]bool
 }
 
 // get returns the link to a peer.
@@ -90,76 +86,6 @@ func (ls *links) close() error {
 	return errors.Join(errs...)
 }
 
-// dial connects to the peer where its location is now.
-func (l *link) dial(ctx context.Context) (net.Conn, error) {
-	if err := l.lately(); err != nil {
-		return nil, err
-	}
-	began := time.Now()
-	p, err := l.d.peer(l.key.String())
-	if err != nil {
-		return nil, err
-	}
-	if p.Location == "" {
-		return nil, ctlfs.Errorf(syscall.EADDRNOTAVAIL, "peer %s has no location: peer location set tells one", p.label())
-	}
-	c, err := noiseconn.Dial(ctx, noiseconn.Config{Key: l.d.key, Log: l.d.log}, p.Location, l.key)
-	if ctx.Err() != nil && err != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		err = l.explain(p, err)
-		l.remember(err, began)
-		return nil, err
-	}
-	l.conns.Add(1)
-	return &counted{Conn: c, ended: sync.OnceFunc(func() { l.conns.Add(-1) })}, nil
-}
-
-// explain says what a failed dial means.
-func (l *link) explain(p peerEntry, err error) error {
-	errno := syscall.EHOSTUNREACH
-	if errors.Is(err, noiseconn.ErrRefused) {
-		return ctlfs.Errorf(syscall.EACCES, "peer %s at %s does not let this device in: peer add %s there, and check that %s is its key",
-			p.label(), p.Location, l.d.PublicKey(), l.key)
-	}
-	errors.As(err, &errno)
-	return ctlfs.Errorf(errno, "peer %s does not answer at %s: %v", p.label(), p.Location, err)
-}
-
-// lately returns the error of a dial that failed a moment ago.
-func (l *link) lately() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if time.Since(l.failedAt) < redialPause {
-		return l.failed
-	}
-	return nil
-}
-
-// remember notes that a dial failed, and when that had begun.
-func (l *link) remember(err error, began time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.failed = err
-	if began.After(l.forgiven) {
-		l.failedAt = time.Now()
-	}
-}
-
-// forgive lets the next dial try at once, also if one is under way that fails:
-// the peer may be back, or be somewhere else, since that began.
-func (ls *links) forgive(key noiseconn.PublicKey) {
-	ls.mu.Lock()
-	l := ls.byKey[key]
-	ls.mu.Unlock()
-	if l != nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.failed, l.failedAt, l.forgiven = nil, time.Time{}, time.Now()
-	}
-}
-
 // counted is a connection that tells when it is closed.
 type counted struct {
 	net.Conn
@@ -206,7 +132,7 @@ func (d *Daemon) toPeer(ref string) (peerEntry, *link, error) {
 	}
 	l, err := d.links.get(d, p.key)
 	if err == nil {
-		d.links.forgive(p.key)
+		d.links.forgive(p.key, false)
 	}
 	return p, l, err
 }

@@ -130,7 +130,7 @@ func (d *Daemon) peerLocationSet(_ context.Context, c *ctlfs.Call) error {
 		return nil
 	})
 	if err == nil {
-		d.links.forgive(key)
+		d.links.forgive(key, true)
 	}
 	return err
 }
