@@ -159,6 +159,7 @@ func getattr(r *request) error {
 		return err
 	}
 	defer f.put()
+	qid := f.node.QID() // older than the attributes, never newer
 	a, err := f.node.Attr(&r.ctx)
 	if err != nil {
 		return err
@@ -170,7 +171,7 @@ func getattr(r *request) error {
 	if a.BlockSize == 0 {
 		a.BlockSize = 4096
 	}
-	r.out = appendAttr(put64(r.out, valid), f.node.QID(), a)
+	r.out = appendAttr(put64(r.out, valid), qid, a)
 	return nil
 }
 

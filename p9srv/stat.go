@@ -87,6 +87,7 @@ func (r *request) putQID(b []byte, n Node) []byte {
 
 // statOf makes the stat of n, which was walked to as name.
 func (r *request) statOf(ctx context.Context, n Node, name string) (stat, error) {
+	qid := n.QID() // older than the attributes, never newer
 	a, err := n.Attr(ctx)
 	if err != nil {
 		return stat{}, err
@@ -94,7 +95,7 @@ func (r *request) statOf(ctx context.Context, n Node, name string) (stat, error)
 	names := r.c.srv.users()
 	d := r.sess.dialect
 	s := stat{
-		qid: plainQID(n.QID(), d), mode: modeBits(a.Mode, d), length: a.Size, name: name,
+		qid: plainQID(qid, d), mode: modeBits(a.Mode, d), length: a.Size, name: name,
 		atime: seconds(a.ATime), mtime: seconds(a.MTime),
 		uid: names.UserName(a.UID), gid: names.GroupName(a.GID),
 		numUID: a.UID, numGID: a.GID, numMU: a.UID,

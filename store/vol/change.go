@@ -35,7 +35,7 @@ func (v *Volume) set(e *entry, rec *record) {
 	v.markEntry(e)
 	v.resize(e)
 	d := e.dir
-	d.edits++
+	d.edit(e)
 	if had, has := !old.empty(), !rec.empty(); had != has {
 		count(&d.records, had, has)
 		count(&d.cached, had, has)

@@ -49,6 +49,7 @@ type dir struct {
 	edits  uint64     // goes up when what List returns may have changed
 	list   []DirEntry // what List returned when edits was listed; nil: not remembered
 	listed uint64
+	edited map[string]*entry // what was changed since; nil: too much
 }
 
 func newDir(num uint64, r *dirRecord) *dir {

@@ -117,7 +117,7 @@ func (v *Volume) wrote(in *inode) {
 	in.mtime = t
 	in.change = v.changed(in.num)
 	if d := in.at.dir; d != nil {
-		d.edits++
+		d.edit(in.at)
 	}
 	if n := in.file.smallSize(); n != in.small {
 		in.small = n

@@ -44,38 +44,143 @@ func (n *Node) List(ctx context.Context) ([]DirEntry, error) {
 		if d.list != nil && d.listed == d.edits {
 			return d.list, nil
 		}
-		if d.cached == d.records {
-			out, same := v.look(d, slices.Collect(maps.Values(d.children)), try < 3)
-			if !same {
-				continue
-			}
-			edits := d.edits
-			v.mu.Unlock()
-			list := sortEntries(slices.DeleteFunc(out, func(e DirEntry) bool { return e.Kind == 0 || e.Name == "" }))
-			v.mu.Lock()
-			v.listings.keep(d, list, edits)
-			return list, nil
-		}
-		changed, same := v.look(d, v.unsaved(d), try < 3)
-		if !same {
+		l := v.newLister(d)
+		if !l.look(try < 3) {
 			continue
 		}
-		l := lister{v: v, dir: d.num, out: make([]DirEntry, 0, d.live), changed: changed}
-		if try == 3 {
-			return l.list()
-		}
-		done, edits := v.done, d.edits
-		v.mu.Unlock()
-		list, err := l.list()
-		v.mu.Lock()
-		if err != nil {
-			return nil, err
-		}
-		if v.done == done {
-			v.listings.keep(d, list, edits)
-			return list, nil
-		}
+		return l.merge(try < 3)
 	}
+}
+
+// lister lists a directory as it was at one moment: what it knows from before,
+// with what was changed since in its place. Before is what List returned last,
+// what Bolt has, or nothing where all names are in memory.
+type lister struct {
+	v      *Volume
+	d      *dir
+	edits  uint64 // d.edits of that moment
+	done   uint64 // v.done of then
+	live   uint64 // d.live of then
+	last   []DirEntry
+	stored bool // Bolt has the rest
+
+	entries []*entry   // that were changed
+	changed []DirEntry // what they tell, sorted; those that are gone have kind 0
+	out     []DirEntry
+}
+
+// newLister finds out what a listing of d is made of. v.mu is held.
+func (v *Volume) newLister(d *dir) *lister {
+	l := &lister{v: v, d: d, edits: d.edits, done: v.done, live: d.live}
+	switch {
+	case d.list != nil && d.edited != nil:
+		l.last, l.entries = d.list, slices.Collect(maps.Values(d.edited))
+	case d.cached == d.records:
+		l.entries = slices.AppendSeq(make([]*entry, 0, len(d.children)), maps.Values(d.children))
+	default:
+		l.stored, l.entries = true, v.unsaved(d)
+	}
+	return l
+}
+
+// look asks the changed entries. v.mu is held, but given free in between, if it
+// may be; it is false if d was changed meanwhile. An entry that left memory
+// then tells what it told before.
+func (l *lister) look(mayPause bool) bool {
+	l.pause(mayPause, func() { l.entries = sortNames(l.entries) })
+	l.changed = make([]DirEntry, len(l.entries))
+	for i, e := range l.entries {
+		if i%listPiece == listPiece-1 {
+			l.pause(mayPause, runtime.Gosched)
+		}
+		if l.d.edits != l.edits {
+			return false
+		}
+		l.changed[i] = e.dirEntry()
+	}
+	return true
+}
+
+// merge puts the listing together, and remembers it. v.mu is held, but not
+// meanwhile; where that may be, as before.
+func (l *lister) merge(mayPause bool) (out []DirEntry, err error) {
+	l.pause(mayPause || !l.stored, func() { err = l.fill() })
+	if err != nil {
+		return nil, l.v.damage(err)
+	}
+	if l.d.edits == l.edits && (!l.stored || l.v.done == l.done) {
+		l.v.listings.keep(l.d, l.out)
+	}
+	return l.out, nil
+}
+
+// pause does what needs no lock.
+func (l *lister) pause(may bool, do func()) {
+	if may {
+		l.v.mu.Unlock()
+		defer l.v.mu.Lock()
+	}
+	do()
+}
+
+// fill makes out of what was before and what was changed.
+func (l *lister) fill() error {
+	switch {
+	case l.last != nil:
+		l.out = make([]DirEntry, 0, l.live)
+		for _, e := range l.last {
+			l.keep(e)
+		}
+	case l.stored:
+		l.out = make([]DirEntry, 0, l.live)
+		if err := l.v.db.View(func(tx *bbolt.Tx) error { return eachName(tx, l.d.num, l.keepStored) }); err != nil {
+			return err
+		}
+	default:
+		l.out = slices.DeleteFunc(l.changed, func(e DirEntry) bool { return !e.exists() })
+		return nil
+	}
+	for _, e := range l.changed {
+		l.take(e)
+	}
+	return nil
+}
+
+func (l *lister) take(e DirEntry) {
+	if e.exists() {
+		l.out = append(l.out, e)
+	}
+}
+
+// exists is false for a name that is gone, and the root's in itself.
+func (e *DirEntry) exists() bool { return e.Kind != 0 && e.Name != "" }
+
+// keep takes a name from before, after those changed that stand before it.
+func (l *lister) keep(e DirEntry) {
+	if !l.changes(e.Name) {
+		l.take(e)
+	}
+}
+
+// changes takes the changed names before name, and says whether it is the next.
+func (l *lister) changes(name string) bool {
+	for len(l.changed) > 0 && l.changed[0].Name < name {
+		l.take(l.changed[0])
+		l.changed = l.changed[1:]
+	}
+	return len(l.changed) > 0 && l.changed[0].Name == name
+}
+
+// keepStored is keep of a name that Bolt has.
+func (l *lister) keepStored(name, value []byte) error {
+	h, err := decodeHead(value)
+	if err != nil {
+		return fmt.Errorf("%q in directory %d: %w", name, l.d.num, damaged(err))
+	}
+	if len(name) > 0 && !l.changes(string(name)) {
+		l.take(DirEntry{Name: string(name), Ino: h.ino, Kind: h.kind, Block: h.block, Version: h.change})
+	}
+	return nil
 }
 
 // listings are the directories that remember what List returned last, by age.
@@ -89,8 +194,8 @@ const (
 	listedCost = 8         // entries that a remembered directory counts beside its own
 )
 
-// keep remembers the list of d as it was when d.edits was edits.
-func (l *listings) keep(d *dir, list []DirEntry, edits uint64) {
+// keep remembers the list of d as it is now.
+func (l *listings) keep(d *dir, list []DirEntry) {
 	if len(list) > maxListed/2 {
 		return
 	}
@@ -99,83 +204,29 @@ func (l *listings) keep(d *dir, list []DirEntry, edits uint64) {
 		l.cost += listedCost
 	}
 	l.cost += len(list) - len(d.list)
-	d.list, d.listed = list, edits
+	d.list, d.listed, d.edited = list, d.edits, make(map[string]*entry)
 	for l.cost > maxListed {
 		old := l.dirs[0]
 		l.dirs[0], l.dirs = nil, l.dirs[1:]
 		l.cost -= len(old.list) + listedCost
-		old.list = nil
+		old.list, old.edited = nil, nil
 	}
 }
 
-// lister lists what Bolt has of a directory, with what was changed since in
-// its place.
-type lister struct {
-	v       *Volume
-	dir     uint64
-	changed []DirEntry // in any order until list sorts them
-	out     []DirEntry
-}
-
-func (l *lister) list() ([]DirEntry, error) {
-	l.changed = sortEntries(l.changed)
-	err := l.v.db.View(func(tx *bbolt.Tx) error {
-		return eachName(tx, l.dir, l.stored)
-	})
-	if err != nil {
-		return nil, l.v.damage(err)
+// edit notes that what List tells of e may have changed.
+func (d *dir) edit(e *entry) {
+	d.edits++
+	if d.edited == nil {
+		return
 	}
-	for _, e := range l.changed {
-		l.take(e)
+	if d.edited[e.name] = e; len(d.edited) > len(d.list)/8 {
+		d.edited = nil
 	}
-	return l.out, nil
-}
-
-func (l *lister) take(e DirEntry) {
-	if e.Kind != 0 {
-		l.out = append(l.out, e)
-	}
-}
-
-// stored takes a name that Bolt has, after those changed before it.
-func (l *lister) stored(name, value []byte) error {
-	h, err := decodeHead(value)
-	if err != nil {
-		return fmt.Errorf("%q in directory %d: %w", name, l.dir, damaged(err))
-	}
-	for len(l.changed) > 0 && l.changed[0].Name < string(name) {
-		l.take(l.changed[0])
-		l.changed = l.changed[1:]
-	}
-	if len(name) > 0 && (len(l.changed) == 0 || l.changed[0].Name != string(name)) {
-		l.take(DirEntry{Name: string(name), Ino: h.ino, Kind: h.kind, Block: h.block, Version: h.change})
-	}
-	return nil
 }
 
 // listPiece is how many names are looked at before others have their turn: each
 // costs a third of a microsecond, and 60,000 at once kept them waiting for 28 ms.
 const listPiece = 2048
-
-// look tells of entries of d, those that are gone with kind 0. v.mu is given free
-// in between, if it may be; same is false if d was changed meanwhile. An entry
-// that left memory then tells what it told before.
-func (v *Volume) look(d *dir, entries []*entry, mayPause bool) (out []DirEntry, same bool) {
-	edits := d.edits
-	out = make([]DirEntry, len(entries))
-	for i, e := range entries {
-		if mayPause && i%listPiece == listPiece-1 {
-			v.mu.Unlock()
-			runtime.Gosched()
-			v.mu.Lock()
-			if d.edits != edits {
-				return nil, false
-			}
-		}
-		out[i] = e.dirEntry()
-	}
-	return out, true
-}
 
 // unsaved are the names in memory that Bolt may have otherwise, in any order.
 func (v *Volume) unsaved(d *dir) (changed []*entry) {
@@ -188,31 +239,34 @@ func (v *Volume) unsaved(d *dir) (changed []*entry) {
 }
 
 // sortKey stands for an entry while it is sorted: 8 bytes of its name behind
-// what all names begin with decide nearly always, and moving keys is cheap.
+// what all names begin with decide nearly always, and moving keys is cheap: the
+// collector does not care for them.
 type sortKey struct {
 	head uint64
 	i    int
 }
 
-// sortEntries returns the entries sorted by name.
-func sortEntries(list []DirEntry) []DirEntry {
+// sortNames returns the entries sorted by name, which never changes. That
+// sorts them mostly by age too, so that who looks at one after the other finds
+// them where memory is read ahead.
+func sortNames(list []*entry) []*entry {
 	if len(list) < 2 {
 		return list
 	}
 	skip := commonPrefix(list)
 	keys := make([]sortKey, len(list))
-	for i := range list {
+	for i, e := range list {
 		var head [8]byte
-		copy(head[:], list[i].Name[skip:])
+		copy(head[:], e.name[skip:])
 		keys[i] = sortKey{binary.BigEndian.Uint64(head[:]), i}
 	}
 	slices.SortFunc(keys, func(a, b sortKey) int {
 		if a.head != b.head {
 			return cmp.Compare(a.head, b.head)
 		}
-		return strings.Compare(list[a.i].Name, list[b.i].Name)
+		return strings.Compare(list[a.i].name, list[b.i].name)
 	})
-	out := make([]DirEntry, len(list))
+	out := make([]*entry, len(list))
 	for i, k := range keys {
 		out[i] = list[k.i]
 	}
@@ -220,11 +274,11 @@ func sortEntries(list []DirEntry) []DirEntry {
 }
 
 // commonPrefix is how many bytes all names begin with.
-func commonPrefix(list []DirEntry) int {
-	first := list[0].Name
+func commonPrefix(list []*entry) int {
+	first := list[0].name
 	n := len(first)
-	for i := range list {
-		name := list[i].Name
+	for _, e := range list {
+		name := e.name
 		n = min(n, len(name))
 		for first[:n] != name[:n] {
 			n--

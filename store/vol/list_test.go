@@ -70,10 +70,62 @@ func TestListAfterEveryChange(t *testing.T) {
 func listStored(t *testing.T, v *Volume, n *Node) []DirEntry {
 	v.mu.Lock()
 	d := must[*dir](t)(n.dir())
-	changed, _ := v.look(d, v.unsaved(d), false)
-	l := lister{v: v, dir: d.num, changed: changed}
+	l := v.newLister(d)
+	l.last, l.stored, l.entries = nil, true, v.unsaved(d)
+	l.look(false)
 	v.unlock()
-	return must[[]DirEntry](t)(l.list())
+	ok(t, l.fill())
+	return l.out
+}
+
+// TestListOfWhatChanged: a list made of the one before and what was changed
+// since is what would be listed anew.
+func TestListOfWhatChanged(t *testing.T) {
+	disk := newDisk(t)
+	o := disk.options()
+	o.CacheEntries = 100
+	v := disk.openWith(o)
+	d := mkdir(t, v.Root(), "d")
+	fill(t, d, 0, 300)
+	r := rand.New(rand.NewPCG(3, 4))
+	name := func() string { return fmt.Sprintf("file%07d", r.IntN(400)) }
+	some := func() *Node {
+		list := must[[]DirEntry](t)(d.List(ctx))
+		return must[*Node](t)(d.Lookup(ctx, list[r.IntN(len(list))].Name))
+	}
+	changes := []func(){
+		func() { d.Create(ctx, name(), New{Kind: merge.KindFile}) },
+		func() { d.Create(ctx, name(), New{Kind: merge.KindDir}) },
+		func() { d.Unlink(ctx, name()) },
+		func() { d.Rmdir(ctx, name()) },
+		func() { d.Rename(ctx, name(), d, name()) },
+		func() { mode := r.Uint32N(0o777); ok(t, some().SetAttr(ctx, SetAttr{Mode: &mode})) },
+		func() {
+			if n := some(); n.Kind() == merge.KindFile {
+				h := must[*Handle](t)(n.Open(ctx, true))
+				must[int](t)(h.WriteAt(ctx, []byte("x"), int64(r.IntN(100))))
+				ok(t, h.Close())
+			}
+		},
+		func() { ok(t, v.Sync(ctx)) },
+	}
+	pieced := 0
+	for i := range 1000 {
+		for range r.IntN(4) + 1 {
+			changes[r.IntN(len(changes))]()
+		}
+		at := d.in.at.sub
+		if at.list != nil && len(at.edited) > 0 {
+			pieced++
+		}
+		got := must[[]DirEntry](t)(d.List(ctx))
+		if want := listStored(t, v, d); !slices.Equal(got, want) {
+			t.Fatalf("change %d: List says %v, the volume's file with what was changed since %v", i, got, want)
+		}
+	}
+	if pieced < 500 {
+		t.Errorf("only %d lists were made of the one before", pieced)
+	}
 }
 
 // TestListWhileNamesComeAndGo: names that stay are in every list once, and of
@@ -126,8 +178,8 @@ func TestListingsBound(t *testing.T) {
 	var l listings
 	for i := range 1000 {
 		d := &dir{num: uint64(i)}
-		l.keep(d, make([]DirEntry, i), 0)
-		l.keep(d, make([]DirEntry, i/2), 0)
+		l.keep(d, make([]DirEntry, i))
+		l.keep(d, make([]DirEntry, i/2))
 		sum := 0
 		for _, d := range l.dirs {
 			sum += len(d.list) + listedCost
@@ -140,23 +192,26 @@ func TestListingsBound(t *testing.T) {
 		}
 	}
 	big := &dir{}
-	if l.keep(big, make([]DirEntry, maxListed), 0); big.list != nil {
+	if l.keep(big, make([]DirEntry, maxListed)); big.list != nil {
 		t.Error("a list larger than half of the bound is kept")
 	}
 }
 
-func TestSortEntries(t *testing.T) {
+func TestSortNames(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for n := range 200 {
 		prefix := strings.Repeat("p", r.IntN(12))
-		var list []DirEntry
-		for i := range n {
-			list = append(list, DirEntry{Name: prefix + fmt.Sprint(r.IntN(1<<r.IntN(60)+1)), Kind: merge.KindFile, Ino: uint64(i)})
+		var list []*entry
+		var want, got []string
+		for range n {
+			name := prefix + fmt.Sprint(r.IntN(1<<r.IntN(60)+1))
+			list, want = append(list, &entry{name: name}), append(want, name)
 		}
-		want := slices.Clone(list)
-		slices.SortFunc(want, func(a, b DirEntry) int { return strings.Compare(a.Name, b.Name) })
-		got := sortEntries(list)
-		if !slices.EqualFunc(got, want, func(a, b DirEntry) bool { return a.Name == b.Name }) {
+		slices.Sort(want)
+		for _, e := range sortNames(list) {
+			got = append(got, e.name)
+		}
+		if !slices.Equal(got, want) {
 			t.Fatalf("got %v\nwant %v", got, want)
 		}
 	}
