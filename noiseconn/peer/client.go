@@ -27,8 +27,9 @@ type Client struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	mu     sync.Mutex // guards all below, and wg.Go against Close
-	load   []int      // questions in flight of each of bulk
+	mu     sync.Mutex    // guards all below, and wg.Go against Close
+	load   []int         // questions in flight of each of bulk
+	freed  chan struct{} // closed and replaced when one of them is over
 	closed bool
 	wg     sync.WaitGroup // of fetches
 }
@@ -57,6 +58,7 @@ func New(dial Dialer, o Options) *Client {
 		c.bulk = append(c.bulk, newLink(dial, bulkRead))
 	}
 	c.load = make([]int, len(c.bulk))
+	c.freed = make(chan struct{})
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -85,10 +87,26 @@ func (c *Client) spawn(fn func()) bool {
 	return !c.closed
 }
 
-// takeBulk returns the connection for the next question for content: the first
+// takeBulk waits for the connection for the next question for content: the first
 // that has little to do, so that few of them are made where few are needed.
 // The caller calls done when the question is answered.
-func (c *Client) takeBulk() (l *link, done func()) {
+func (c *Client) takeBulk(ctx context.Context) (l *link, done func(), err error) {
+	for {
+		l, done, freed := c.tryBulk()
+		if l != nil {
+			return l, done, nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+}
+
+// tryBulk is takeBulk, but for waiting: freed is closed when it may be tried
+// again.
+func (c *Client) tryBulk() (l *link, done func(), freed <-chan struct{}) {
 	width := c.width()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,12 +116,20 @@ func (c *Client) takeBulk() (l *link, done func()) {
 			best = i
 		}
 	}
-	c.load[best]++
-	return c.bulk[best], func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.load[best]--
+	if c.load[best] >= perLink {
+		return nil, nil, c.freed
 	}
+	c.load[best]++
+	return c.bulk[best], func() { c.doneBulk(best) }, nil
+}
+
+// doneBulk ends a question to one of bulk.
+func (c *Client) doneBulk(i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.load[i]--
+	close(c.freed)
+	c.freed = make(chan struct{})
 }
 
 // width is how many connections carry content.

@@ -19,19 +19,27 @@ import (
 type Dialer func(ctx context.Context) (net.Conn, error)
 
 // How many bytes an Rread carries: few where small answers must not wait long
-// behind large ones, many where content moves.
+// behind large ones, many where content moves, so that nearly each chunk stands
+// whole in one: messages of 1 MiB are what a device grants.
 const (
 	readSize = 128 << 10
-	bulkRead = 512 << 10
+	bulkRead = 1<<20 - messageRoom
 )
+
+// messageRoom is for what a message has beside the data.
+const messageRoom = 64
 
 // maxInFlight is how many bytes of one answer are asked for ahead.
 const maxInFlight = 2 << 20
 
-// farTrip is how long a round trip takes at least where all of that is asked
-// for at once: a read that turns out to have nothing left to read costs less
-// than the wait for an answer that shows that there is more.
-const farTrip = 5 * time.Millisecond
+// farInFlight is maxInFlight where a round trip takes farTrip or more, with
+// which all of that is asked for at once: a read that turns out to have nothing
+// left to read costs less than the wait for an answer that shows that there is
+// more.
+const (
+	farInFlight = 4 << 20
+	farTrip     = 5 * time.Millisecond
+)
 
 // link is a connection to the other device that is there or can be made.
 type link struct {
@@ -169,7 +177,7 @@ type dialError struct{ error }
 func (e *dialError) Unwrap() error { return e.error }
 
 func newSession(ctx context.Context, dial Dialer, readSize int) (*session, error) {
-	msize := uint32(readSize + 64)
+	msize := uint32(readSize + messageRoom)
 	nc, err := dial(ctx)
 	if err != nil {
 		return nil, &dialError{err}

@@ -72,6 +72,7 @@ func (s *session) askFile(ctx context.Context, f *file, q question, fn got) erro
 	a := &answer{ctx: ctx, file: f, ahead: f.opening != nil, base: f.number << offsetBits, read: s.read, bufs: s.bufs, most: maxInFlight / s.read}
 	a.window = min(q.expect/s.read+1, a.most)
 	if s.trip >= farTrip {
+		a.most = farInFlight / s.read
 		a.window = a.most
 	}
 	f.number++

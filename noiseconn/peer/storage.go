@@ -30,7 +30,9 @@ func (s *Storage) path() []string { return []string{"storage", s.name, "chunks"}
 func (s *Storage) describe(err error) error { return describe(err, "storage "+s.name) }
 
 // How many chunks are asked for at once, and how many such questions are in
-// flight.
+// flight: perLink on a connection for content, whoever asks, and maxAsking on the
+// other. So what is on its way takes 4 MiB of memory for each of two connections
+// (maxInFlight), and 8 for each of twelve where the peer is far (farInFlight).
 const (
 	minBulkIDs = 16
 	maxBulkIDs = 512
@@ -54,7 +56,10 @@ func (s *Storage) Chunks(ctx context.Context, ids []store.ID, got func(i int, se
 	for first := 0; first < len(ids) && gctx.Err() == nil; first += step {
 		batch := ids[first:min(first+step, len(ids))]
 		g.Go(func() error {
-			l, done := s.client.takeBulk()
+			l, done, err := s.client.takeBulk(gctx)
+			if err != nil {
+				return err
+			}
 			defer done()
 			return s.ask(gctx, l, batch, func(i int, sealed []byte) error { return got(first+i, sealed) })
 		})

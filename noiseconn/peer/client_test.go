@@ -1,0 +1,51 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+)
+
+// TestBulkIsBounded: the questions for content that are under way at once are
+// bounded for all who ask together, and who waits for one to end can give up.
+func TestBulkIsBounded(t *testing.T) {
+	c := New(func(context.Context) (net.Conn, error) { return nil, errClosed }, Options{})
+	defer c.Close()
+	loads := map[*link]int{}
+	var ends []func()
+	for range perLink * c.width() {
+		l, done, err := c.takeBulk(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		loads[l]++
+		ends = append(ends, done)
+	}
+	for _, n := range loads {
+		if n != perLink {
+			t.Errorf("%d questions on one connection of %d", n, len(loads))
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan error)
+	go func() {
+		_, _, err := c.takeBulk(ctx)
+		waiting <- err
+	}()
+	cancel()
+	if err := <-waiting; !errors.Is(err, context.Canceled) {
+		t.Errorf("one more than the bound: %v", err)
+	}
+	go func() {
+		_, done, err := c.takeBulk(t.Context())
+		if err == nil {
+			done()
+		}
+		waiting <- err
+	}()
+	ends[0]()
+	if err := <-waiting; err != nil {
+		t.Error(err)
+	}
+}
