@@ -51,6 +51,56 @@ func TestCacheBounds(t *testing.T) {
 	}
 }
 
+// load has the cache load a chunk unless it has it, and says whether it had.
+func load(c *cache, p *Pointer, n int) (had bool) {
+	_, f, mine := c.begin(nil, p, ChunkData)
+	if f == nil {
+		return true
+	}
+	if mine {
+		f.plain = make([]byte, n)
+		c.finish(f)
+	}
+	return false
+}
+
+// TestCacheOnce reads more than the cache holds, once and in sequence: neither
+// does what was used leave for that, nor does the process grow. What is wanted
+// again is kept from then on.
+func TestCacheOnce(t *testing.T) {
+	const limit, size = 32 << 20, 256 << 10
+	c := newCache(limit)
+	key := func(i int) *Pointer { return &Pointer{ID: ID{0: byte(i), 1: byte(i >> 8), 31: byte(i)}} }
+	const used = 40 // 10 MiB
+	for i := range used {
+		c.add(key(i), ChunkData, make([]byte, size), false)
+	}
+	before := c.size()
+	for i := used; i < used+400; i++ {
+		for range 3 { // a chunk takes several reads
+			load(c, key(i), size)
+		}
+		if n := c.size() - before; n > limit/cacheOncePart+400*cacheEntryExtra {
+			t.Fatalf("%d bytes of what was read once", n)
+		}
+	}
+	for i := range used {
+		if !load(c, key(i), size) {
+			t.Errorf("chunk %d, which was used, has left", i)
+		}
+	}
+	const again = used + 400 - 60 // not among the last 8 MiB, nor long gone
+	if load(c, key(again), size) {
+		t.Error("a chunk read long ago is still here")
+	}
+	for i := 1000; i < 1100; i++ {
+		load(c, key(i), size)
+	}
+	if !load(c, key(again), size) {
+		t.Error("a chunk that was wanted again has left")
+	}
+}
+
 func TestCacheSweep(t *testing.T) {
 	c := newCache(64 << 20)
 	used, idle := &Pointer{ID: ID{1}}, &Pointer{ID: ID{2}}

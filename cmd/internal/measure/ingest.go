@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime/debug"
 	"runtime/pprof"
 	"syscall"
 	"time"
@@ -60,6 +61,8 @@ func (in *ingest) run(ctx context.Context, tmp string) error {
 	if err := d.Close(); err != nil {
 		return err
 	}
+	d = nil
+	debug.FreeOSMemory() // the next server is to have what a new process has
 	if d, err = startServer(ctx, in.data); err != nil {
 		return err
 	}
