@@ -128,7 +128,8 @@
 // # The reserve
 //
 // chunks/reserve holds zeros, as many as a segment has bytes, once there are
-// eight segments. A collection that finds the disk full makes a segment of it
+// eight segments, or the disk has no room for sixteen more: that is looked at
+// every ten seconds, since others write to it. A collection that finds the disk full makes a segment of it
 // and copies live chunks into room that nobody can take away meanwhile:
 // neither writers, nor footers, nor a volume's Bolt file, nor another program.
 // Writers are refused from then on until the reserve is whole again, which is

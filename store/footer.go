@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 )
 
 // queueSeal hands a segment that nothing is appended to any more to the
@@ -35,10 +36,14 @@ type sealJob struct {
 	slot bool // it has a slot, to be freed after the first try
 }
 
-// sealLoop writes footers and merges tables, until close.
+// sealLoop writes footers, merges tables and keeps the reserve, until close.
 func (c *Chunks) sealLoop() {
+	look := time.NewTicker(reserveLookAt)
+	defer look.Stop()
 	for {
 		select {
+		case <-look.C:
+			c.wantReserve()
 		case <-c.toSeal:
 			c.sealAll()
 			if c.spent.Load() {
@@ -47,9 +52,7 @@ func (c *Chunks) sealLoop() {
 			if err := c.mergeTables(c.ctx); err != nil && c.ctx.Err() == nil {
 				c.log.Error("cannot merge index tables", "err", err)
 			}
-			if err := c.refillReserve(); err != nil {
-				c.log.Error("cannot make the reserve", "err", err)
-			}
+			c.wantReserve()
 		case <-c.ctx.Done():
 			return
 		}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 const fullSegment = 64 << 10
@@ -25,6 +27,53 @@ func fullStore(t *testing.T) (*Chunks, faultFiles, []chunk) {
 	}
 	fs.fill()
 	return c, fs, all
+}
+
+// TestCollectSmallStore: something else fills the disk on which a store of a few
+// segments is, none of which is dead as a whole. Its reserve was made before, and
+// was not there while the disk had room.
+func TestCollectSmallStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := newFaultFiles()
+		fs.Room = 100 * fullSegment
+		c, err := openChunks(fs, "d", Options{SegmentSize: fullSegment})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := c.close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		all := putMany(t, c, 3*(fullSegment/1064)-4, 1000)
+		look := func() bool {
+			time.Sleep(reserveLookAt) // of the bubble's clock
+			synctest.Wait()
+			fs.Mu.Lock()
+			defer fs.Mu.Unlock()
+			return fs.Files[c.reservePath()] != nil
+		}
+		if look() {
+			t.Error("there is a reserve on an empty disk")
+		}
+		fs.Mu.Lock()
+		fs.Room = fs.Used() + reserveBelow*fullSegment - 1
+		fs.Mu.Unlock()
+		if !look() {
+			t.Fatal("there is none though the disk becomes full")
+		}
+		fs.fill()
+		live := some(all, 1, 2)
+		if _, err := c.Collect(context.Background(), markAll(live), CollectOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, ch := range live {
+			mustGet(t, c, ch)
+		}
+		if s := c.Stats(); s.Chunks != int64(len(live)) {
+			t.Errorf("%d chunks are left of %d", s.Chunks, len(live))
+		}
+	})
 }
 
 // fill leaves no room on the disk.

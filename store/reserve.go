@@ -15,10 +15,13 @@ import (
 // disk makes a segment of it and writes into the room that it has: so nothing
 // else that wants room, here or in another program, can take that away, and
 // the live chunks of any segment find a place. It exists once the store is
-// large enough for it not to matter.
+// large enough for it not to matter, or the disk becomes full, which something
+// else may do to it.
 const (
-	reserveFile  = "reserve"
-	reserveAfter = 8 // segments there must be
+	reserveFile   = "reserve"
+	reserveAfter  = 8                // segments there must be,
+	reserveBelow  = 16               // or for so many there is no room any more
+	reserveLookAt = 10 * time.Second // how often is looked at the disk
 )
 
 func (c *Chunks) reservePath() string { return filepath.Join(c.dir, reserveFile) }
@@ -35,15 +38,19 @@ func (c *Chunks) refillReserve() error {
 	return err
 }
 
+// wantReserve is refillReserve for who has nobody to tell.
+func (c *Chunks) wantReserve() {
+	if err := c.refillReserve(); err != nil {
+		c.log.Error("cannot make the reserve", "err", err)
+	}
+}
+
 // makeReserve makes the reserve, or goes on making it, if the store is large
 // enough and the disk has the room. It says whether there is one, or need not
 // be. The caller holds reserving.
 func (c *Chunks) makeReserve() (there bool, err error) {
-	c.mu.RLock()
-	n := len(c.segments)
-	c.mu.RUnlock()
-	if n < reserveAfter {
-		return true, nil
+	if needed, err := c.needsReserve(); err != nil || !needed {
+		return true, err
 	}
 	f, err := c.files.open(c.reservePath())
 	if errors.Is(err, os.ErrNotExist) {
@@ -64,6 +71,18 @@ func (c *Chunks) makeReserve() (there bool, err error) {
 		err = fmt.Errorf("reserve: %w", err)
 	}
 	return false, err
+}
+
+// needsReserve says whether there is to be a reserve.
+func (c *Chunks) needsReserve() (bool, error) {
+	c.mu.RLock()
+	n := len(c.segments)
+	c.mu.RUnlock()
+	if n == 0 || n >= reserveAfter {
+		return n > 0, nil
+	}
+	free, err := c.files.free(c.dir)
+	return free < reserveBelow*c.segmentSize, err
 }
 
 // fillReserve writes zeros to the end of the reserve, unless the disk is too
