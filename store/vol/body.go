@@ -90,8 +90,8 @@ func (b Body) Allocated() int64 {
 	return info.allocated
 }
 
-// Validate tells whether b is well formed, with an error that is ErrBody. It
-// does not look at the chunks.
+// Validate tells whether b is well formed, with an error that is ErrBody, or
+// ErrVersion. It does not look at the chunks.
 func (b Body) Validate() error {
 	_, err := b.parse()
 	return err
@@ -139,7 +139,7 @@ func (b Body) parse() (bodyInfo, error) {
 		return bodyInfo{}, fmt.Errorf("%w: %d bytes", ErrBody, len(b))
 	}
 	if b[0] != bodyVersion {
-		return bodyInfo{}, fmt.Errorf("%w: version %d is not known", ErrBody, b[0])
+		return bodyInfo{}, unknownVersion("file body", b[0], bodyVersion)
 	}
 	info := bodyInfo{form: bodyForm(b[1])}
 	var ok bool

@@ -102,7 +102,7 @@ func TestRewriteOfAbsentData(t *testing.T) {
 
 func TestMalformedBody(t *testing.T) {
 	env := testEnv(t, 0)
-	c := newContent(env, "nonsense")
+	c := newContent(env, "\x01\x09nonsense")
 	ctx := context.Background()
 	_, err := c.ReadAt(ctx, make([]byte, 1), 0)
 	_, err2 := c.ReadBuffers(ctx, nil, 0, 1)

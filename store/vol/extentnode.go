@@ -174,7 +174,7 @@ func decodeExtentNode(plain []byte, level int, lo int64, root bool) (*extentNode
 		return nil, fmt.Errorf("%w: extent chunk of %d bytes", ErrBody, len(plain))
 	}
 	if plain[0] != extentVersion {
-		return nil, fmt.Errorf("%w: extent chunk of version %d, which is not known", ErrBody, plain[0])
+		return nil, unknownVersion("extent chunk", plain[0], extentVersion)
 	}
 	n := &extentNode{level: level, root: root, lo: lo}
 	n.hi = lo + min(levelSize(level), math.MaxInt64-lo)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -31,7 +32,7 @@ var encodings = []struct {
 	{"tree chunk", snapHead(nil, 0), func(b []byte) error { _, err := decodeSnapNode(b); return err }},
 	{"snapshot chunk", appendSnapRoot(nil, &snapRoot{root: snapEntry{kind: merge.KindDir}}), func(b []byte) error { _, err := decodeSnapRoot(b); return err }},
 	{"extent chunk", []byte{extentVersion, 0, 0}, func(b []byte) error { _, err := decodeExtentNode(b, 0, 0, true); return err }},
-	{"", []byte(bodyInfo{form: formInline, size: 3, inline: "abc"}.encode()), func(b []byte) error { _, err := Body(b).parse(); return err }},
+	{"file body", []byte(bodyInfo{form: formInline, size: 3, inline: "abc"}.encode()), func(b []byte) error { _, err := Body(b).parse(); return err }},
 }
 
 // TestUnknownVersions: each record and chunk of a version that is not known is
@@ -44,11 +45,8 @@ func TestUnknownVersions(t *testing.T) {
 		for _, version := range []byte{0, 77, 255} {
 			b := append([]byte{version}, e.whole[1:]...)
 			err := e.decode(b)
-			want := e.name + " of version "
-			if e.name == "" {
-				want = "version "
-			}
-			if e.name != "" && e.name != "extent chunk" && !errors.Is(err, ErrVersion) || !strings.Contains(fmt.Sprint(err), want+strconv.Itoa(int(version))) {
+			want := e.name + " of version " + strconv.Itoa(int(version)) + ", known is "
+			if !errors.Is(err, ErrVersion) || errors.Is(err, ErrBody) || !strings.Contains(fmt.Sprint(err), want) {
 				t.Errorf("%q of version %d: %v", e.name, version, err)
 			}
 		}
@@ -108,6 +106,25 @@ func TestRecordOfTomorrow(t *testing.T) {
 		}
 		return nil
 	}))
+}
+
+// TestBodyOfTomorrow reads a file whose body, or whose extent chunk, is of an
+// unknown version: the error names what it is, and its version.
+func TestBodyOfTomorrow(t *testing.T) {
+	env := testEnv(t, 0)
+	leaf := encodeExtentLeaf(nil, []extent{{off: 0, n: 100, ptr: testPointer(1)}})
+	leaf[0] = 77
+	p, _, err := env.seal(ctx, store.ChunkExtents, plaintext{bytes: leaf}, nil)
+	ok(t, err)
+	for want, body := range map[string]Body{
+		"file body of version 77, known is 1":    "\x4d\x02abc",
+		"extent chunk of version 77, known is 1": bodyInfo{form: formExtents, size: 1 << 20, allocated: 100, ptr: p}.encode(),
+	} {
+		_, err := newContent(env, body).ReadAt(ctx, make([]byte, 1), 0)
+		if !errors.Is(err, ErrVersion) || !errors.Is(err, syscall.EIO) || errors.Is(err, ErrBody) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
 }
 
 // TestVolumeWithoutSums opens a volume of version 2, whose values have no
