@@ -112,6 +112,25 @@ func (c *Chunks) Has(id ID) bool {
 	return c.present(id)
 }
 
+// Durable says whether a copy of a chunk is here that is on disk, as far as is
+// known without reading it.
+func (c *Chunks) Durable(id ID) bool {
+	var room [4]entry
+	entries := c.candidates(room[:0], &id)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, e := range entries {
+		if c.reliable(e) && c.segments[e.segment].flushedTo(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// flushedTo says whether an entry of the segment is on disk; the caller holds
+// Chunks.mu.
+func (s *segment) flushedTo(e entry) bool { return s.mem == nil || int64(e.offset) < s.durable }
+
 // Length is how many sealed bytes a chunk has, 0 if it is not here.
 func (c *Chunks) Length(id ID) int {
 	var room [4]entry

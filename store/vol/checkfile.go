@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"go.etcd.io/bbolt"
 
@@ -159,15 +157,7 @@ func (k *fileChecker) log(tx *bbolt.Tx, path string, sealer *store.Sealer) error
 	if err != nil {
 		return err
 	}
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	found, err := readLog(file, id, defaultLogSize/2, &s)
+	found, err := readLog(path, id, defaultLogSize/2, &s)
 	if err == nil {
 		err = found.err
 	}

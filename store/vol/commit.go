@@ -135,10 +135,10 @@ func (v *Volume) commitNow(ctx context.Context) error {
 		v.keepLogged(g)
 		err = v.save(g)
 	}
-	v.log.makeIfWanted()
 	v.mu.Lock()
 	v.finish(g, err)
 	v.unlock()
+	v.log.renew()
 	return err
 }
 
@@ -262,11 +262,11 @@ func (v *Volume) flush(ctx context.Context, g *group) error {
 
 // syncChunks makes all chunks durable that were stored before.
 func (v *Volume) syncChunks(ctx context.Context) error {
-	fetched := v.env.fetches.Load()
+	loose := v.env.loose.Load()
 	err := v.o.Chunks.Sync(ctx)
 	if err == nil {
 		v.mu.Lock()
-		v.fetched = fetched
+		v.flushed = loose
 		v.mu.Unlock()
 	}
 	return err
@@ -371,7 +371,7 @@ func (v *Volume) settleFiles(g *group) {
 		f, in := s.f, s.f.in
 		f.body, f.stuck = s.body, s.err
 		if s.err == nil {
-			f.own, f.loggedAt = true, 0
+			f.loggedAt = 0
 			if f.loggedSeq > g.logged {
 				f.loggedAt = g.state.group
 			}

@@ -28,7 +28,7 @@ type contentEnv struct {
 	nodes    *nodeCache
 	blocks   sync.Pool     // of *[blockSize]byte
 	zeros    []byte        // never written to
-	fetches  atomic.Uint64 // chunks below writes that came from elsewhere
+	loose    atomic.Uint64 // chunks below writes that were not on disk
 
 	ctx    context.Context // ends with close; reading ahead stops
 	cancel context.CancelFunc
@@ -43,6 +43,7 @@ type contentEnv struct {
 type chunkStore interface {
 	Put(ctx context.Context, id store.ID, sealed []byte) (isNew bool, err error)
 	Has(id store.ID) bool
+	Durable(id store.ID) bool
 	Hold() (release func())
 }
 
@@ -195,13 +196,13 @@ func (e *contentEnv) extentNode(ctx context.Context, p store.Pointer, level int,
 	if n != nil && n.level == level && n.lo == lo && n.root == root {
 		return n, nil
 	}
-	absent := !e.chunks.Has(p.ID)
+	loose := !e.chunks.Durable(p.ID)
 	plain, err := e.reader.Read(ctx, p, store.ChunkExtents)
 	if err != nil {
 		return nil, ioError("read extent chunk", p.ID, err)
 	}
-	if absent {
-		e.fetches.Add(1)
+	if loose {
+		e.loose.Add(1)
 	}
 	if n, err = decodeExtentNode(plain, level, lo, root); err != nil {
 		return nil, fmt.Errorf("extent chunk %v: %w: %w", p.ID, syscall.EIO, err)

@@ -49,6 +49,17 @@ func (s *stored) needLeaves(ctx context.Context, lo, hi int64) error {
 	return nil
 }
 
+// get makes sure that a data chunk is here, which is not on disk.
+func (e *contentEnv) get(ctx context.Context, p store.Pointer) error {
+	if !e.chunks.Has(p.ID) {
+		if _, err := e.reader.Read(ctx, p, store.ChunkData); err != nil {
+			return ioError("read chunk", p.ID, err)
+		}
+	}
+	e.loose.Add(1)
+	return nil
+}
+
 // fetch gets the data of the first n bytes that are not here.
 func (s *stored) fetch(ctx context.Context, n int64) error {
 	for off := int64(0); off < n; {
@@ -56,11 +67,10 @@ func (s *stored) fetch(ctx context.Context, n int64) error {
 		if err != nil {
 			return err
 		}
-		if x != nil && !s.env.chunks.Has(x.ptr.ID) {
-			if _, err := s.env.reader.Read(ctx, x.ptr, store.ChunkData); err != nil {
-				return ioError("read chunk", x.ptr.ID, err)
+		if x != nil && !s.env.chunks.Durable(x.ptr.ID) {
+			if err := s.env.get(ctx, x.ptr); err != nil {
+				return err
 			}
-			s.env.fetches.Add(1)
 		}
 		off += k
 	}

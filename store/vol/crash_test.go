@@ -271,7 +271,7 @@ func TestStuckFile(t *testing.T) {
 	ok(t, v.Sync(ctx))
 	chunks.fail(fmt.Errorf("a chunk that it needs: %w", store.ErrNotFound))
 	h := must[*Handle](t)(f.Open(ctx, true))
-	big := string(randomBytes(9, 50000))
+	big := string(randomBytes(9, logBytesMax+50000))
 	must[int](t)(h.WriteAt(ctx, []byte(big), 0))
 	g := openFile(t, v, writeFile(t, root, "g", "").Name(), true)
 	must[int](t)(g.WriteAt(ctx, []byte("small"), 0))

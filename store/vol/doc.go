@@ -58,8 +58,8 @@
 // which Bolt has the name and all attributes, and of which up to 128 KiB in 512
 // places have changed since its last, writes these to the log beside the Bolt
 // file and flushes that, once for all who wait then. What is not that simple,
-// as a new or renamed file, changed attributes, or bytes that rest on chunks
-// fetched a moment ago, makes a group. Nothing else changes: the bytes become
+// as a new or renamed file, changed attributes, or bytes that rest on a chunk that
+// may not be on disk, makes a group. Nothing else changes: the bytes become
 // chunks with the next group as always, and peers, snapshots and collection see
 // what is in Bolt. Measured in process on tmpfs, 4 KiB written into 64 MiB and
 // synced, by 1, 8 and 64 writers: 772, 609 and 245 us by groups, 215, 107 and
@@ -80,15 +80,17 @@
 // being written when the machine went down. If one behind it says that it had
 // been on disk, or if a record counts on a later state than the volume is in,
 // as when an older copy of the Bolt file was put back, or if the file of a
-// record is not there or cannot be written, the log is renamed, ID.log.TIME, and
-// an event says so; a check of the data directory names it until it is removed,
-// with the files that it has writes of, where in them and of when. A log of an unknown version, or a record that the sharing
-// key does not open, keeps the volume closed and changes nothing.
+// record is not there or cannot be written, an event says so, and the log is
+// kept: it is renamed, ID.log.TIME, when nothing in it counts any more. A check of
+// the data directory names it until it is removed, with the files that it has
+// writes of, where in them and of when. A log of an unknown version, or a record
+// that the sharing key does not open, keeps the volume closed and changes nothing.
 //
-// A write error of the log makes fsync go by groups until one has made
-// everything in it durable, an error of its flush until the volume is opened
-// again: who waits gets what the group gives. A clean Close leaves nothing in
-// it that counts: the Bolt file alone is the volume.
+// Each process makes the log's file anew, when nothing in the one before counts:
+// when it opens the volume, or with the first group. An error of writing or
+// flushing it makes fsync go by groups until one has made all of it durable, and
+// the file is made anew: who waits gets what the group gives. A clean Close leaves
+// nothing in it that counts: the Bolt file alone is the volume.
 //
 // A panic in an operation, which only a mistake of ours can be, is worth a crash
 // of this volume and not of the process: it is never committed, everything

@@ -16,7 +16,6 @@ type file struct {
 	dropped bool  // its inode is gone
 	stuck   error // why the last flush failed, where only this file is concerned
 
-	own       bool      // body was written here
 	logged    *logBatch // the last of its bytes in the log, nil for none
 	loggedSeq uint64    // and the record
 	loggedAt  uint64    // the group from which on records of it count, 0 if none does
@@ -31,9 +30,6 @@ func (v *Volume) fileOf(in *inode) *file {
 		}
 		in.file = &file{c: newContent(v.env, body), in: in, body: body}
 		in.file.c.noted = func() error { return v.wroteSome(in) } // else no group could make room for the rest
-		if ver := in.rec().version(); ver != nil {
-			in.file.own = v.isOwn(ver)
-		}
 		v.files[in.file] = struct{}{}
 	}
 	return in.file

@@ -1,11 +1,6 @@
 package vol
 
-import (
-	"context"
-	"errors"
-
-	"bazil/merge"
-)
+import "context"
 
 // Sync returns when the file's bytes and attributes, and the names on the way
 // to it, are durable: in the log where only a few bytes of it have changed
@@ -28,13 +23,7 @@ func (v *Volume) logSync(h *Handle) (b *logBatch, ok bool) {
 	v.mu.Lock()
 	defer v.unlock()
 	in, f := h.in, h.f
-	if v.closed || v.ended || v.replaying || in.file != f || !v.loggable(in) {
-		return nil, false
-	}
-	if err := v.log.ready(); err != nil {
-		if errors.Is(err, errLogFull) {
-			v.committer.wake()
-		}
+	if v.closed || v.ended || v.replaying || in.file != f || !v.loggable(in) || !v.log.ready() {
 		return nil, false
 	}
 	ch, none, ok := f.c.take(in.mark != "" && in.wrote == v.now.gen)
@@ -53,11 +42,12 @@ func (v *Volume) logSync(h *Handle) (b *logBatch, ok bool) {
 }
 
 // loggable says whether what the Bolt file has of in's name and content is
-// what the log can go on from: nothing but bytes has changed since, and these
-// do not rest on chunks that came from elsewhere and may not be on disk.
+// what the log can go on from: nothing but bytes has changed since, which can
+// become a part of a group, and no write needed a chunk that may not be on disk.
+// A name that holds back what came in from a peer (inode.held) has changed, too,
+// once it is written.
 func (v *Volume) loggable(in *inode) bool {
-	f := in.file
-	if !in.linked() || in.held != nil || f.stuck != nil || f.dropped || !f.own || v.env.fetches.Load() != v.fetched {
+	if !in.linked() || in.file.stuck != nil || v.env.loose.Load() != v.flushed {
 		return false
 	}
 	for e := in.at; e != v.root.at; e = e.dir.at {
@@ -66,11 +56,6 @@ func (v *Volume) loggable(in *inode) bool {
 		}
 	}
 	return true
-}
-
-// isOwn says whether a version was made here.
-func (v *Volume) isOwn(ver *merge.Version) bool {
-	return ver.Dot.Replica == v.state.replica
 }
 
 // keepLogged notes in a closed group, of which the bytes are flushed, whose

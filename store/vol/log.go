@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,29 +24,30 @@ import (
 // to one until a group is closed, then to the other if what that has is in a
 // durable group. What is in flight is written and flushed by one of those who
 // wait for it, for all of them.
+//
+// The file is made anew when nothing in the one before counts any more: by each
+// process, and after an error.
 type fsyncLog struct {
-	path    string
-	id      ID
-	sealer  *store.Sealer
-	log     *slog.Logger
-	process uint64        // this one's number
-	writing chan struct{} // a lock: held by who writes batches, or makes the file
+	path     string
+	id       ID
+	sealer   *store.Sealer
+	log      *slog.Logger
+	process  uint64 // this one's number
+	areaSize int64
+	writing  chan struct{} // a lock: held by who writes batches, or makes the file
 
 	// mu guards all below. It is taken under Volume.mu, and held for moments.
 	mu      sync.Mutex
 	file    *os.File // nil: there is none yet
-	wanted  bool     // somebody would have used it
-	failed  error    // why nothing is written until a group has made all of it obsolete
-	dead    bool     // a flush failed: nothing is, until the volume is opened again
+	failed  error    // why nothing is written until there is a new file
+	wrong   bool     // what the file has is to be kept
 	durable moment   // the last state on disk
 	until   uint64   // the last group begun
 	seq     uint64   // of the last record
-	flushed uint64   // of the last on disk
+	flushed uint64   // of the last in this file that is on disk
 	areas   [2]logArea
-
-	areaSize int64
-	active   int
-	queue    []*logBatch // to be written
+	active  int
+	queue   []*logBatch // to be written
 }
 
 // logArea is one half of the log.
@@ -74,39 +75,20 @@ func logPath(path string) string { return strings.TrimSuffix(path, ".db") + ".lo
 // randomNumber names a process.
 func randomNumber() uint64 { return rand.Uint64() }
 
+// newFsyncLog returns a log without a file. What is in that of an earlier
+// process counts, until Volume.openLog or a group says otherwise.
 func newFsyncLog(path string, id ID, o *Options) *fsyncLog {
-	l := &fsyncLog{path: logPath(path), id: id, sealer: o.Sealer, log: o.Log, process: randomNumber(), writing: make(chan struct{}, 1)}
-	l.divide(o.LogSize / 2)
+	l := &fsyncLog{path: logPath(path), id: id, sealer: o.Sealer, log: o.Log, process: randomNumber(), areaSize: o.LogSize / 2, writing: make(chan struct{}, 1)}
+	l.areas[0].used = true
 	return l
 }
 
-// divide makes two empty areas of that size.
-func (l *fsyncLog) divide(size int64) {
-	l.areaSize = size
-	for i := range l.areas {
-		start := logHead + int64(i)*size
-		l.areas[i] = logArea{start: start, end: start + size, pos: start, zeroed: start}
-	}
-}
-
-// errLogFull: the log has no room until a group is durable.
-var errLogFull = errors.New("log is full")
-
-// ready says why nothing can be appended. A volume the state of which has no
-// number is of a version that knows no log, which must not find one that counts.
-func (l *fsyncLog) ready() error {
+// ready says whether a record can be appended.
+func (l *fsyncLog) ready() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch a := &l.areas[l.active]; {
-	case l.failed != nil:
-		return l.failed
-	case l.file == nil || l.durable.group == 0:
-		l.wanted = true
-		return fs.ErrNotExist
-	case a.pos+recordMax > a.end:
-		return errLogFull
-	}
-	return nil
+	a := &l.areas[l.active]
+	return l.file != nil && l.failed == nil && a.pos+recordMax <= a.end
 }
 
 // append puts an fsync of the file c in the log; it is there when the batch is
@@ -164,36 +146,41 @@ func (l *fsyncLog) wait(ctx context.Context, b *logBatch) error {
 	}
 }
 
-// writeQueue writes and flushes what is queued. The caller holds writing.
-func (l *fsyncLog) writeQueue() {
+// writeQueue writes and flushes what is queued for one area: when the other is
+// written, nothing in the one before may be missing. It says whether there was
+// anything. The caller holds writing.
+func (l *fsyncLog) writeQueue() bool {
 	l.mu.Lock()
-	queue, err, file, flushed := l.queue, l.failed, l.file, l.flushed
-	l.queue = nil
+	n := 0
+	for n < len(l.queue) && l.queue[n].area == l.queue[0].area {
+		n++
+	}
+	queue, err, file, flushed := l.queue[:n], l.failed, l.file, l.flushed
+	l.queue = l.queue[n:]
 	l.mu.Unlock()
-	if len(queue) == 0 {
-		return
+	if n == 0 {
+		return false
 	}
 	for _, b := range queue {
 		if err == nil {
 			err = l.write(file, b, flushed)
 		}
 	}
-	dead := false
 	if err == nil {
 		err = flushFile(file)
-		dead = err != nil
 	}
-	l.written(queue, err, dead)
+	l.written(queue, err)
+	return true
 }
 
 // written ends batches.
-func (l *fsyncLog) written(queue []*logBatch, err error, dead bool) {
+func (l *fsyncLog) written(queue []*logBatch, err error) {
 	l.mu.Lock()
 	if err == nil {
 		b := queue[len(queue)-1]
 		l.flushed = b.recs[len(b.recs)-1].seq
 	} else if l.failed == nil {
-		l.failed, l.dead = fmt.Errorf("%s: %w", l.path, err), dead
+		l.failed = fmt.Errorf("%s: %w", l.path, err)
 		l.log.Error("fsync waits for commit groups: log cannot be written", "volume", l.id.String(), "err", l.failed)
 	}
 	l.mu.Unlock()
@@ -240,31 +227,20 @@ func flushFile(f *os.File) error {
 	}
 }
 
-// begin tells what was found when the volume, in state s, was opened.
-func (l *fsyncLog) begin(s moment, found *foundLog) {
+// begin tells that the volume was opened in state s, whether anything in the log
+// counts on it, and whether anything in it is wrong.
+func (l *fsyncLog) begin(s moment, counts, wrong bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.divide(found.area)
 	l.durable, l.until = s, s.group
-	if len(found.records) > 0 {
-		l.until = max(s.group, found.until) + 1
-	}
-	for i, used := range found.used {
-		l.areas[i].used = used
-	}
-	if found.used[0] {
-		l.active = 1
-	}
-	if a := &l.areas[l.active]; a.used { // there is room once a group is durable
-		a.pos = a.end
-	}
+	l.areas[0].used, l.wrong = counts, wrong
 }
 
 // closed notes that a group was closed. Volume.mu is held.
 func (l *fsyncLog) closed(g *group) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	g.logged, l.until = l.seq, max(l.until, g.state.group)
+	g.logged, l.until = l.seq, g.state.group
 	if a, other := &l.areas[l.active], &l.areas[1-l.active]; a.pos > a.start && !other.used {
 		other.pos = other.start
 		l.active = 1 - l.active
@@ -280,33 +256,66 @@ func (l *fsyncLog) release(g *group) {
 	if len(g.state.left) > 0 {
 		return
 	}
-	used := false
 	for i := range l.areas {
 		a := &l.areas[i]
 		a.used = a.used && a.last > g.logged
-		used = used || a.used
-	}
-	if l.failed != nil && !l.dead && !used { // begin anew
-		l.failed, l.active = nil, 1-l.active
-		l.areas[l.active].pos = l.areas[l.active].start
 	}
 }
 
-// makeIfWanted makes the file if somebody would have used it.
-func (l *fsyncLog) makeIfWanted() {
-	l.mu.Lock()
-	wanted := l.wanted && l.file == nil && l.failed == nil
-	head := encodeLogHead(l.id, l.areaSize)
-	l.mu.Unlock()
-	if !wanted {
+// renew makes the file, if there is none or it failed and nothing in it counts.
+func (l *fsyncLog) renew() {
+	if !l.renewable() {
 		return
 	}
-	f, err := createLog(l.path, head)
+	l.writing <- struct{}{}
+	defer unlock(l.writing)
+	for l.writeQueue() { // that nobody waits for: it fails
+	}
+	err := l.giveUp()
+	var f *os.File
+	if err == nil {
+		f, err = createLog(l.path, encodeLogHead(l.id, l.areaSize))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.file, l.wanted = f, false; err != nil {
+	l.file = f
+	if err != nil {
 		l.log.Warn("fsync waits for commit groups: no log", "volume", l.id.String(), "err", err)
+		return
 	}
+	l.failed, l.wrong, l.flushed, l.active = nil, false, 0, 0
+	for i := range l.areas {
+		start := logHead + int64(i)*l.areaSize
+		l.areas[i] = logArea{start: start, end: start + l.areaSize, pos: start, zeroed: start}
+	}
+}
+
+// renewable says whether renew has anything to do. A volume the state of which
+// has no number is of a version that knows no log, and must not find one later
+// that counts.
+func (l *fsyncLog) renewable() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	works := l.file != nil && l.failed == nil
+	counts := l.areas[0].used || l.areas[1].used
+	return !works && !counts && l.durable.group > 0
+}
+
+// giveUp closes the file. If what it has could not be used it gets another name.
+func (l *fsyncLog) giveUp() error {
+	l.mu.Lock()
+	file, wrong := l.file, l.wrong
+	l.file = nil
+	l.mu.Unlock()
+	if file != nil {
+		file.Close() // an error is that of what counts no more
+	}
+	if !wrong {
+		return nil
+	}
+	aside := fmt.Sprintf("%s.%d", l.path, time.Now().UnixNano())
+	l.log.Warn("log that could not be used is put aside", "volume", l.id.String(), "file", aside)
+	return os.Rename(l.path, aside)
 }
 
 // createLog makes an empty log in the place of what may be there.
@@ -335,9 +344,7 @@ func (l *fsyncLog) close() error {
 	defer unlock(l.writing)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.failed == nil {
-		l.failed, l.dead = errClosed, true
-	}
+	l.failed = errClosed
 	if l.file == nil {
 		return nil
 	}

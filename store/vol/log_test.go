@@ -25,10 +25,10 @@ func loggedVolume(t *testing.T, d *disk) (*Volume, *Handle, []byte) {
 	v := d.open()
 	data := randomBytes(3, 300_000)
 	h := openFile(t, v, writeFile(t, v.Root(), "f", string(data)).Name(), true)
+	must[int](t)(h.WriteAt(ctx, []byte("0"), 0))
 	ok(t, v.Sync(ctx))
-	ok(t, writeSync(h, "0", 0)) // by a group, which then makes the log
 	data[0] = '0'
-	if v.log.file == nil {
+	if !v.log.ready() {
 		t.Fatal("no log was made")
 	}
 	return v, h, data
@@ -125,10 +125,14 @@ func TestLogAcrossProcesses(t *testing.T) {
 // TestLogAreas: an area with records that count is not written over, whatever
 // groups are closed and durable meanwhile.
 func TestLogAreas(t *testing.T) {
-	l := newFsyncLog("v.db", ID{1}, &Options{LogSize: 2 * testArea})
+	l := newFsyncLog(filepath.Join(t.TempDir(), "v.db"), ID{1}, &Options{LogSize: 2 * testArea})
 	group := func(n uint64) *group { return &group{state: state{moment: moment{l.process, n}}} }
 	use := func() uint64 { _, seq := l.append(9, []byte("plain"), nil); return seq }
-	l.begin(moment{5, 3}, &foundLog{area: testArea})
+	l.begin(moment{5, 3}, false, false)
+	l.renew()
+	if !l.ready() {
+		t.Fatal("no log was made")
+	}
 	g4, g5 := group(4), group(5)
 	use()
 	l.closed(g4)
@@ -152,29 +156,6 @@ func TestLogAreas(t *testing.T) {
 	l.closed(group(6))
 	if l.active != 0 || l.areas[0].pos != l.areas[0].start {
 		t.Fatalf("area %d, at %d", l.active, l.areas[0].pos)
-	}
-}
-
-// TestLogBegins: where the first record goes after what was found.
-func TestLogBegins(t *testing.T) {
-	for _, c := range []struct {
-		used   [2]bool
-		active int
-		full   bool
-	}{{[2]bool{false, false}, 0, false}, {[2]bool{true, false}, 1, false}, {[2]bool{false, true}, 0, false}, {[2]bool{true, true}, 1, true}} {
-		l := newFsyncLog("v.db", ID{1}, &Options{LogSize: 2 * testArea})
-		found := &foundLog{area: testArea, used: c.used, until: 8}
-		if c.used[0] || c.used[1] {
-			found.records = make([]logHit, 1)
-		}
-		l.begin(moment{5, 3}, found)
-		a := &l.areas[l.active]
-		if l.active != c.active || (a.pos+recordMax > a.end) != c.full {
-			t.Errorf("%v used: area %d at %d of %d", c.used, l.active, a.pos, a.end)
-		}
-		if behind := found.records != nil; behind && l.until != 9 || !behind && l.until != 3 {
-			t.Errorf("%v used: counts up to group %d", c.used, l.until)
-		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package vol
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -60,22 +59,11 @@ type asideFile struct {
 // counts those that the sharing key does not open.
 func asideFiles(b []byte, id ID, sealer *store.Sealer) (files []asideFile, sealed int) {
 	at := map[uint64]int{}
-	for rest := b; ; {
-		i := bytes.Index(rest, recordMagic)
-		if i < 0 {
-			return files, sealed
-		}
-		rest = rest[i:]
-		hit, ok := findRecord(rest)
-		if !ok {
-			rest = rest[1:]
-			continue
-		}
-		rest = rest[len(hit.b):]
+	eachRecord(b, func(hit logHit) {
 		r, err := hit.open(id, sealer)
 		if err != nil {
 			sealed++
-			continue
+			return
 		}
 		j, known := at[r.ino]
 		if !known {
@@ -86,7 +74,8 @@ func asideFiles(b []byte, id ID, sealer *store.Sealer) (files []asideFile, seale
 			f.last = r
 		}
 		files[j].n++
-	}
+	})
+	return files, sealed
 }
 
 // asideMost bounds how many files a report names.

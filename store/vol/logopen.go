@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"math"
 	"os"
 	"syscall"
-	"time"
 
 	"bazil/merge"
 )
@@ -54,7 +54,7 @@ type logRun struct {
 
 func followRecords(area []byte) (r logRun) {
 	for {
-		hit, ok := findRecord(area)
+		hit, _, ok := findRecord(area)
 		if n := len(r.hits); !ok || n > 0 && (hit.process != r.hits[n-1].process || hit.seq != r.hits[n-1].seq+1) {
 			r.rest = area
 			return r
@@ -64,31 +64,38 @@ func followRecords(area []byte) (r logRun) {
 	}
 }
 
+// below is up to where nothing is missing before a record, as far as the run
+// tells: what another process wrote is older than all of it.
+func (r *logRun) below(h *logHit) uint64 {
+	switch {
+	case len(r.hits) == 0:
+		return 0
+	case r.hits[0].process != h.process:
+		return math.MaxUint64
+	case r.hits[0].seq >= h.seq:
+		return 0
+	}
+	return min(r.hits[len(r.hits)-1].seq, h.seq-1)
+}
+
 // foundLog is what the log had when the volume was opened.
 type foundLog struct {
 	records []logHit // that count, in their order
-	used    [2]bool  // areas that have such
 	until   uint64   // the highest number of a group in it
-	area    int64    // size of the areas
-	empty   bool     // the file was just being made
 	err     error    // what is wrong with it: records of which fsync had returned may be missing
 }
 
 // judgeLog finds what counts in the bytes of a log's file, with areas of that
 // size, for a volume in state s.
 func judgeLog(b []byte, area int64, s *state) (f foundLog) {
-	f.area = area
 	var runs [2]logRun
 	for i := range runs {
 		lo := min(logHead+int64(i)*area, int64(len(b)))
 		runs[i] = followRecords(b[lo:min(lo+area, int64(len(b)))])
 		for _, h := range runs[i].hits {
 			f.until = max(f.until, h.until)
-			switch {
-			case h.countsOn(s):
-				f.used[i] = true
-			case !h.over(s):
-				return foundLog{area: area, err: errOtherLog}
+			if !h.countsOn(s) && !h.over(s) {
+				return foundLog{err: errOtherLog}
 			}
 		}
 	}
@@ -110,14 +117,14 @@ func (f *foundLog) join(s *state, runs [2]logRun) {
 				continue
 			}
 			if n := len(f.records); n > 0 && h.process == last.process && h.seq != last.seq+1 {
-				f.missing(last, h)
+				f.missing(last.seq, h)
 				return
 			}
 			f.records = append(f.records, h)
 			last = h.logPlace
 		}
 	}
-	f.search(s, runs, last)
+	f.search(s, runs)
 }
 
 // before says whether p was written before o: a process that finds records
@@ -129,80 +136,94 @@ func (p *logPlace) before(o *logHit) bool {
 	return p.seq < o.seq
 }
 
-// missing notes that what follows last is not there, though h is, which was
-// written later: that is a fault only if it was on disk by then.
-func (f *foundLog) missing(last logPlace, h logHit) {
-	if h.process != last.process && last.process != 0 || h.durable <= last.seq {
-		return
+// missing notes that what follows the record with the number last is not there,
+// though h is, which was written later: that is a fault if it was on disk by then.
+func (f *foundLog) missing(last uint64, h logHit) {
+	if h.durable > last {
+		f.err = fmt.Errorf("%w: a record of the log behind number %d", ErrDamaged, last)
 	}
-	f.err = fmt.Errorf("%w: a record of the log behind number %d", ErrDamaged, last.seq)
 }
 
 // search looks behind the runs for records that count: the one before such was
 // damaged, or torn by a crash.
-func (f *foundLog) search(s *state, runs [2]logRun, last logPlace) {
+func (f *foundLog) search(s *state, runs [2]logRun) {
 	for _, r := range runs {
-		for rest := r.rest; ; rest = rest[1:] {
-			i := bytes.Index(rest, recordMagic)
-			if i < 0 {
-				break
+		whole := eachRecord(r.rest, func(h logHit) {
+			if h.countsOn(s) {
+				f.missing(max(runs[0].below(&h), runs[1].below(&h)), h)
 			}
-			rest = rest[i:]
-			if h, ok := findRecord(rest); ok && h.countsOn(s) {
-				f.missing(last, h)
-			}
+		})
+		if !whole {
+			f.err = fmt.Errorf("%w: the log has too many beginnings of records that do not verify", ErrDamaged)
 		}
 	}
 }
 
-// openLog opens the log and does again what is in it and not in the volume.
+// eachRecord calls fn for the records in b, wherever they stand. It is not
+// whole if it gave up, after looking at the same bytes a few times: what a crash
+// leaves has few beginnings that lead nowhere, and does not have them overlap.
+func eachRecord(b []byte, fn func(logHit)) (whole bool) {
+	for rest, looks := b, 4*len(b); looks >= 0; {
+		i := bytes.Index(rest, recordMagic)
+		if i < 0 {
+			return true
+		}
+		rest = rest[i:]
+		hit, size, ok := findRecord(rest)
+		if ok {
+			fn(hit)
+			rest = rest[len(hit.b):]
+		} else {
+			looks -= size
+			rest = rest[1:]
+		}
+	}
+	return false
+}
+
+// openLog does again what is in the log and not in the volume.
 func (v *Volume) openLog() error {
-	l := v.log
-	file, err := os.OpenFile(l.path, os.O_RDWR, 0)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	found := foundLog{area: v.o.LogSize / 2}
+	found, err := readLog(v.log.path, v.id, v.o.LogSize/2, &v.state)
 	if err == nil {
-		found, err = readLog(file, l.id, found.area, &v.state)
-		if err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", l.path, err), file.Close())
-		}
+		err = v.replay(&found)
 	}
-	if found.empty { // it is made anew when it is wanted
-		file.Close()
-		file = nil
+	if err != nil {
+		return fmt.Errorf("%s: %w", v.log.path, err)
 	}
-	l.mu.Lock()
-	l.file = file
-	l.mu.Unlock()
-	return v.replay(&found)
+	v.log.renew()
+	return nil
 }
 
-// readLog judges the log in a file. The error says that it must not be touched.
-func readLog(file *os.File, id ID, usual int64, s *state) (foundLog, error) {
+// readLog judges the log at path, which need not be there; usual is the size of
+// its areas if its head does not tell. The error says that it must not be
+// touched.
+func readLog(path string, id ID, usual int64, s *state) (foundLog, error) {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return foundLog{}, nil
+	}
+	if err != nil {
+		return foundLog{}, err
+	}
+	defer file.Close()
 	head, err := readAtMost(file, logHead)
 	if err != nil {
 		return foundLog{}, err
 	}
 	area, err := decodeLogHead(head, id)
-	torn := area == 0
-	if torn { // its making may have been cut short: if not, the records tell
-		area = usual
-	}
-	if errors.Is(err, errOtherLog) {
-		return foundLog{area: usual, err: err}, nil
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errOtherLog):
+		return foundLog{err: err}, nil
+	case err != nil:
 		return foundLog{}, err
+	case area == 0: // its making may have been cut short: if not, the records tell
+		area = usual
 	}
 	b, err := readAtMost(file, logHead+2*area)
 	if err != nil {
 		return foundLog{}, err
 	}
-	f := judgeLog(b, area, s)
-	f.empty = torn && len(f.records) == 0 && f.err == nil
-	return f, nil
+	return judgeLog(b, area, s), nil
 }
 
 func readAtMost(f *os.File, most int64) ([]byte, error) {
@@ -218,63 +239,44 @@ func readAtMost(f *os.File, most int64) ([]byte, error) {
 	return b, nil
 }
 
-// replay does again what was found in the log. What of it cannot be done keeps
-// its place: the log is then put aside, when all else is durable.
+// replay does again what was found in the log. One in which anything is wrong is
+// kept, when it does not count any more.
 func (v *Volume) replay(found *foundLog) error {
 	v.mu.Lock()
 	v.replaying = true
 	v.mu.Unlock()
-	errs := []error{found.err}
+	wrong := found.err
 	for i := range found.records {
 		hit := &found.records[i]
 		r, err := hit.open(v.id, v.o.Sealer)
 		if err != nil {
-			return fmt.Errorf("%s: record %d, of a file that was synced: %w; without the file what it has is lost", v.log.path, hit.seq, err)
+			return fmt.Errorf("record %d, of a file that was synced: %w; without the file what it has is lost", hit.seq, err)
 		}
 		if err := v.redo(r); err != nil && storeWide(err) {
-			return fmt.Errorf("%s: record %d: %w", v.log.path, hit.seq, err)
+			return fmt.Errorf("record %d: %w", hit.seq, err)
 		} else if err != nil {
-			errs = append(errs, fmt.Errorf("record %d, for file %d: %w", hit.seq, hit.ino, err))
+			wrong = errors.Join(wrong, fmt.Errorf("record %d, for file %d: %w", hit.seq, hit.ino, err))
 		}
 	}
-	v.replayed(found)
-	if err := errors.Join(errs...); err != nil {
-		return v.putLogAside(err)
+	if wrong != nil {
+		v.o.Log.Error("writes that fsync had made durable may be missing: log is kept", "volume", v.id.String(), "file", v.log.path, "err", wrong)
 	}
+	v.replayed(found, wrong != nil)
 	return nil
 }
 
-// replayed lets groups be made as always, and records be written behind those
-// found.
-func (v *Volume) replayed(found *foundLog) {
+// replayed lets groups be made as always. The next is behind all that the log
+// has of an earlier process.
+func (v *Volume) replayed(found *foundLog, wrong bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.replaying = false
-	v.log.begin(v.state.moment, found)
-	v.state.group, v.state.left = v.log.until, nil
+	v.log.begin(v.state.moment, len(found.records) > 0, wrong)
+	v.state.group, v.state.left = max(v.state.group, found.until), nil
 	if n := len(found.records); n > 0 {
 		v.o.Log.Info("fsyncs since the last commit group were done again", "volume", v.id.String(), "records", n)
 		v.committer.wake()
 	}
-}
-
-// putLogAside renames the log, something in which cannot be used.
-func (v *Volume) putLogAside(why error) error {
-	l := v.log
-	if err := v.Sync(context.Background()); err != nil {
-		return fmt.Errorf("%s: %w; and what else it has cannot be made durable: %w", l.path, why, err)
-	}
-	aside := fmt.Sprintf("%s.%d", l.path, time.Now().UnixNano())
-	if err := os.Rename(l.path, aside); err != nil {
-		return err
-	}
-	v.o.Log.Error("log is put aside: writes that fsync had made durable may be missing", "volume", v.id.String(), "file", aside, "err", why)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	err := l.file.Close()
-	l.file = nil
-	l.divide(v.o.LogSize / 2)
-	return err
 }
 
 // redo does to a file what a record says, as its writer did.

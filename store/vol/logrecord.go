@@ -13,7 +13,7 @@ import (
 const (
 	logVersion   = 1
 	logHead      = 4096
-	logAreaMax   = 1 << 30
+	logAreaMax   = 64 << 20
 	recordHeader = 72
 	recordAlign  = 8
 )
@@ -113,21 +113,25 @@ type logHit struct {
 	b []byte // all of it but what fills it up
 }
 
-// findRecord looks for a record at the beginning of b.
-func findRecord(b []byte) (hit logHit, ok bool) {
+// findRecord looks for a record at the beginning of b, and says at how many
+// bytes it did.
+func findRecord(b []byte) (hit logHit, looked int, ok bool) {
 	if len(b) < recordHeader || !bytes.HasPrefix(b, recordMagic) {
-		return hit, false
+		return hit, 0, false
 	}
 	n := recordHeader + int64(binary.BigEndian.Uint32(b[8:]))
-	if n > recordMax || n > int64(len(b)) || crc32.Checksum(b[8:n], crcTable) != binary.BigEndian.Uint32(b[4:]) {
-		return hit, false
+	if n > recordMax || n > int64(len(b)) {
+		return hit, recordHeader, false
+	}
+	if crc32.Checksum(b[8:n], crcTable) != binary.BigEndian.Uint32(b[4:]) {
+		return hit, int(n), false
 	}
 	d := decoder{b: b[16:recordHeader]}
 	hit.seq, hit.durable, hit.process = d.fixed(), d.fixed(), d.fixed()
 	hit.after = moment{d.fixed(), d.fixed()}
 	hit.until, hit.ino = d.fixed(), d.fixed()
 	hit.b = b[:n]
-	return hit, binary.BigEndian.Uint32(b[12:]) == 0
+	return hit, int(n), binary.BigEndian.Uint32(b[12:]) == 0
 }
 
 // open gives what a record says, checked. The data is not copied.

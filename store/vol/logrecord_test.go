@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"math"
 	"reflect"
@@ -37,6 +38,13 @@ func sampleLogRecord(seq uint64) *logRecord {
 		logChange: logChange{limit: math.MaxInt64, size: 1 << 40, ranges: []fileRun{{3, 5}, {6, 7}, {1<<40 - 2, 1 << 40}},
 			data: []byte("abcde")},
 	}
+}
+
+// batchOf is a record that was written when durable were on disk.
+func batchOf(durable, seq uint64) *logRecord {
+	r := sampleLogRecord(seq)
+	r.durable = durable
+	return r
 }
 
 // FuzzLogRecord: what decodes encodes to the same, and nothing panics.
@@ -82,6 +90,7 @@ func FuzzLog(f *testing.F) {
 			area = testArea
 		}
 		found := judgeLog(b, area, &state{moment: moment{process, group}})
+		asideFiles(b, id, sealer)
 		if found.err != nil {
 			return
 		}
@@ -113,12 +122,16 @@ func TestJudgeLog(t *testing.T) {
 		b = bytes.Clone(b)
 		at := logHead
 		for range n {
-			h, _ := findRecord(b[at:])
+			h, _, _ := findRecord(b[at:])
 			at += int(alignRecord(len(h.b)))
 		}
 		b[at+recordHeader+3] ^= 1
 		return b
 	}
+	damagedBefore := torn(logOf(id, sealer, recs(4, 5), recs(6, 7)), 0)
+	tornBehind := logOf(id, sealer, recs(4, 5), nil)
+	copy(tornBehind[logHead+testArea:], logOf(id, sealer, []*logRecord{batchOf(5, 6), batchOf(5, 7)})[logHead:])
+	tornBehind[logHead+testArea+recordHeader+3] ^= 1
 	two := logOf(id, sealer, recs(4, 5), recs(1, 2, 3))
 	foreign := sampleLogRecord(6)
 	foreign.process = 8
@@ -146,6 +159,8 @@ func TestJudgeLog(t *testing.T) {
 		{"torn in one write", torn(logOf(id, sealer, batch), 0), state{moment: moment{5, 3}}, nil, false},
 		{"then what another process left", logOf(id, sealer, append(recs(4, 5), foreign)), state{moment: moment{5, 3}}, []uint64{4, 5}, false},
 		{"then what was there before", logOf(id, sealer, append(recs(4, 5), old)), state{moment: moment{5, 3}}, []uint64{4, 5}, false},
+		{"damaged, and the area behind goes on", damagedBefore, state{moment: moment{5, 3}}, []uint64{6, 7}, true},
+		{"torn behind the other area", tornBehind, state{moment: moment{5, 3}}, []uint64{4, 5}, false},
 		{"cut short", two[:logHead+10], state{moment: moment{5, 3}}, nil, false},
 		{"a head that was torn", append(make([]byte, logHead), two[logHead:]...), state{moment: moment{5, 3}}, []uint64{1, 2, 3, 4, 5}, false},
 	} {
@@ -153,6 +168,39 @@ func TestJudgeLog(t *testing.T) {
 		if !reflect.DeepEqual(seqs(got), c.want) || (got.err != nil) != c.wrong {
 			t.Errorf("%s: %v, %v; want %v, wrong %v", c.name, seqs(got), got.err, c.want, c.wrong)
 		}
+	}
+}
+
+// hostileLog has the beginning of a record, as long as one can be, everywhere.
+func hostileLog(area int) []byte {
+	b := make([]byte, logHead+2*area)
+	copy(b, encodeLogHead(ID{4}, int64(area)))
+	for at := logHead; at+12 <= len(b); at += 12 {
+		copy(b[at:], recordMagic)
+		binary.BigEndian.PutUint32(b[at+8:], uint32(recordMax-recordHeader))
+	}
+	return b
+}
+
+// TestLogTooMuchToLookAt: what is in a log that is made to be looked at for ever
+// is told; see BenchmarkHostileLog.
+func TestLogTooMuchToLookAt(t *testing.T) {
+	b := hostileLog(4 << 20)
+	if f := judgeLog(b, 4<<20, &state{moment: moment{5, 3}}); !errors.Is(f.err, ErrDamaged) || f.records != nil {
+		t.Errorf("%v, %d records", f.err, len(f.records))
+	}
+}
+
+// BenchmarkHostileLog: opening grows with the size of a log, whatever it has.
+func BenchmarkHostileLog(b *testing.B) {
+	for _, area := range []int{1 << 20, 8 << 20, 64 << 20} {
+		log := hostileLog(area)
+		b.Run(fmt.Sprint(area>>20, "MiB"), func(b *testing.B) {
+			b.SetBytes(int64(len(log)))
+			for b.Loop() {
+				judgeLog(log, int64(area), &state{moment: moment{5, 3}})
+			}
+		})
 	}
 }
 

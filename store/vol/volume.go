@@ -68,7 +68,7 @@ type Volume struct {
 	now      *group // takes the changes being made
 	commit   *group // is being made durable, or nil
 	done     uint64 // how often that came to an end
-	fetched  uint64 // of env.fetches those that are on disk
+	flushed  uint64 // of env.loose those that are on disk
 	watch    watchRing
 	handles  int64 // open
 	refs     int64 // of Nodes

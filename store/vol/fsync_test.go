@@ -1,0 +1,173 @@
+package vol
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"bazil/store"
+)
+
+// fetchChunks gives the chunks of another store.
+type fetchChunks struct{ *store.Chunks }
+
+func (f fetchChunks) Fetch(ctx context.Context, id store.ID) ([]byte, error) {
+	return f.Get(ctx, id, nil)
+}
+
+// chunksOf are the chunks of a small file without unsaved bytes.
+func chunksOf(t *testing.T, n *Node) (ids []store.ID) {
+	h := must[*Handle](t)(n.Open(ctx, false))
+	defer h.Close()
+	s := h.f.c.clean.Load()
+	for off := int64(0); off < s.size; {
+		x, k, err := s.segment(ctx, off, s.size-off)
+		ok(t, err)
+		ids = append(ids, x.ptr.ID)
+		off += k
+	}
+	return ids
+}
+
+// TestLogOnUnflushedChunks: an fsync of a file with a chunk that came in from
+// another device and is not on disk makes a group: a crash may take the chunk,
+// without which nothing can be written there again. The next goes to the log.
+func TestLogOnUnflushedChunks(t *testing.T) {
+	a, sealer := testStore(t)
+	there := newDiskOn(t, a, sealer, NewID()).open()
+	data := string(randomBytes(5, 20_000))
+	f := writeFile(t, there.Root(), "f", data)
+	ok(t, there.Sync(ctx))
+	put := func(v *Volume) {
+		for _, id := range chunksOf(t, f) {
+			must[bool](t)(v.o.Chunks.Put(ctx, id, must[[]byte](t)(a.Get(ctx, id, nil))))
+		}
+	}
+	fetched := func(v *Volume) { v.SetFetch(fetchChunks{a}) }
+	for name, c := range map[string]struct {
+		arrive func(v *Volume)
+		at     string
+	}{"pulled": {put, "f"}, "fetched by the write": {fetched, "f"}, "pulled, and renamed": {put, "g"}} {
+		b, _ := testStore(t)
+		d := newDiskOn(t, b, sealer, there.ID())
+		v := d.open()
+		pull(t, v, there, -1)
+		if c.at != "f" {
+			ok(t, v.Root().Rename(ctx, "f", v.Root(), c.at))
+			ok(t, v.Sync(ctx))
+		}
+		h := openFile(t, v, c.at, true)
+		if !v.log.ready() {
+			t.Fatal("there is no log")
+		}
+		c.arrive(v)
+		want := []byte(data)
+		sync := func(s string, off int64) uint64 {
+			copy(want[off:], s)
+			return v.bySync(func() { ok(t, writeSync(h, s, off)) })
+		}
+		groups := sync("synced", 7000)
+		if sync("logged", 9000) != 0 {
+			t.Errorf("%s: the next makes a group, too", name)
+		}
+		v.crash()
+		if groups == 0 { // nothing was flushed
+			d.chunks, _ = testStore(t)
+		}
+		o := d.options()
+		o.Fetch = fetchChunks{a} // the other device is still there
+		if got := readFile(t, d.openWith(o).Root(), c.at); got != string(want) {
+			t.Errorf("%s: after a crash it is another file", name)
+		}
+	}
+}
+
+// TestLogOfUnlinked: a file without a name is made durable by a group.
+func TestLogOfUnlinked(t *testing.T) {
+	v, h, _ := loggedVolume(t, newDisk(t))
+	ok(t, v.Root().Unlink(ctx, "f"))
+	ok(t, writeSync(h, "still", 0))
+	if got := readHandle(t, h); got[:5] != "still" {
+		t.Errorf("%.20q", got)
+	}
+}
+
+// TestLogTornBatch: of two fsyncs that a crash interrupts, the first is torn and
+// the second whole. Neither had returned: neither is done again, and nothing is
+// wrong with the log.
+func TestLogTornBatch(t *testing.T) {
+	d := newDisk(t)
+	v, h, data := loggedVolume(t, d)
+	copy(data[100:], "before")
+	ok(t, writeSync(h, "before", 100))
+	start := v.log.areas[v.log.active].pos // of the next record
+	for i, s := range []string{"first", "second"} {
+		must[int](t)(h.WriteAt(ctx, []byte(s), int64(1000*(i+1))))
+		if b, logged := v.logSync(h); !logged || b == nil {
+			t.Fatal("not logged")
+		}
+	}
+	ok(t, v.log.wait(ctx, h.f.logged))
+	v.crash()
+	log := must[[]byte](t)(os.ReadFile(logPath(d.path)))
+	log[start+recordHeader+3] ^= 1
+	ok(t, os.WriteFile(logPath(d.path), log, 0o600))
+	if faults := must[[]error](t)(checkFile(d)); faults != nil {
+		t.Errorf("a check finds %v", faults)
+	}
+	if readFile(t, d.open().Root(), "f") != string(data) {
+		t.Error("the file is another")
+	}
+	if kept := must[[]string](t)(filepath.Glob(logPath(d.path) + ".*")); kept != nil {
+		t.Errorf("the log was kept: %q", kept)
+	}
+}
+
+// TestStuckFileIsTold: who syncs a file that cannot be flushed hears of it,
+// though the log would take the bytes; when it can be flushed, the log goes on.
+func TestStuckFileIsTold(t *testing.T) {
+	d := newDisk(t)
+	v, chunks := faultyVolume(t, d)
+	h := openFile(t, v, writeFile(t, v.Root(), "f", string(randomBytes(3, 300_000))).Name(), true)
+	ok(t, v.Sync(ctx))
+	ok(t, writeSync(h, "0", 0))
+	must[int](t)(h.WriteAt(ctx, []byte("stuck"), 7000))
+	chunks.fail(fmt.Errorf("a chunk that it needs: %w", store.ErrNotFound))
+	if err := v.Sync(ctx); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if err := writeSync(h, "more", 9000); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	chunks.heal()
+	ok(t, writeSync(h, "more", 9000))
+	if n := v.bySync(func() { ok(t, writeSync(h, "logged", 11_000)) }); n != 0 {
+		t.Error("the log is not used again")
+	}
+	want := readFile(t, v.Root(), "f")
+	v.crash()
+	if readFile(t, d.open().Root(), "f") != want {
+		t.Error("lost")
+	}
+}
+
+// TestLogWithinWrite: an fsync that runs between a write and its becoming a part
+// of a group does not make it count as durable.
+func TestLogWithinWrite(t *testing.T) {
+	d := newDisk(t)
+	v, h, data := loggedVolume(t, d)
+	copy(data[7000:], "half")
+	must[int](t)(h.f.c.WriteAt(ctx, []byte("half"), 7000)) // as Handle.WriteAt begins
+	ok(t, h.Sync(ctx))
+	writeFile(t, v.Root(), "other", "makes a group")
+	ok(t, v.Sync(ctx))
+	ok(t, v.wroteSome(h.in)) // as it ends
+	ok(t, h.Sync(ctx))
+	v.crash()
+	if readFile(t, d.open().Root(), "f") != string(data) {
+		t.Error("lost")
+	}
+}
