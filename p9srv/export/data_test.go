@@ -140,7 +140,7 @@ func TestOpenFlags(t *testing.T) {
 	want(t, "O_DIRECTORY on a file", walk(t, root, "f").Open(ctx, syscall.O_DIRECTORY), syscall.ENOTDIR)
 	for _, flag := range []uint32{syscall.O_SYNC, syscall.O_DSYNC} {
 		d := open(t, root, syscall.O_WRONLY|flag, "f")
-		_, err = d.WriteAt(ctx, []byte("durable"), 0)
+		_, err = d.WriteAt(ctx, bytes.Repeat([]byte("durable"), 40_000), 0) // more than the log takes
 		must(t, err)
 		s, err := m.volume().Stats(ctx)
 		must(t, err)

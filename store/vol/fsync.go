@@ -23,10 +23,10 @@ func (v *Volume) logSync(h *Handle) (b *logBatch, ok bool) {
 	v.mu.Lock()
 	defer v.unlock()
 	in, f := h.in, h.f
-	if v.closed || v.ended || v.replaying || in.file != f || !v.loggable(in) || !v.log.ready() {
+	if v.closed || v.ended || !v.loggable(h) || !v.log.ready() {
 		return nil, false
 	}
-	ch, none, ok := f.c.take(in.mark != "" && in.wrote == v.now.gen)
+	ch, none, ok := f.c.take(in.wrote == v.now.gen)
 	if none || !ok {
 		return f.logged, ok
 	}
@@ -41,21 +41,13 @@ func (v *Volume) logSync(h *Handle) (b *logBatch, ok bool) {
 	return f.logged, true
 }
 
-// loggable says whether what the Bolt file has of in's name and content is
-// what the log can go on from: nothing but bytes has changed since, which can
-// become a part of a group, and no write needed a chunk that may not be on disk.
-// A name that holds back what came in from a peer (inode.held) has changed, too,
-// once it is written.
-func (v *Volume) loggable(in *inode) bool {
-	if !in.linked() || in.file.stuck != nil || v.env.loose.Load() != v.flushed {
-		return false
-	}
-	for e := in.at; e != v.root.at; e = e.dir.at {
-		if v.dirty(e.named) {
-			return false
-		}
-	}
-	return true
+// loggable says whether what the Bolt file has of h's file is what the log can go
+// on from: nothing but bytes has changed since, which can become a part of a
+// group, and no write needed a chunk that may not be on disk. A name that holds
+// back what came in from a peer (inode.held) has changed, too, once it is
+// written; so have all names in a directory that was moved.
+func (v *Volume) loggable(h *Handle) bool {
+	return h.in.linked() && !v.dirty(h.in.at.named) && h.f.stuck == nil && v.env.loose.Load() == v.flushed
 }
 
 // keepLogged notes in a closed group, of which the bytes are flushed, whose
@@ -66,7 +58,7 @@ func (v *Volume) keepLogged(g *group) {
 			continue
 		}
 		v.mu.Lock()
-		if at := s.f.loggedAt; at != 0 && !s.f.dropped {
+		if at := s.f.loggedAt; at != 0 { // though it may be gone by now: that is not durable
 			if g.state.left == nil {
 				g.state.left = make(map[uint64]uint64)
 			}

@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
 
 	"bazil/store"
 )
@@ -87,11 +91,121 @@ func TestLogOnUnflushedChunks(t *testing.T) {
 
 // TestLogOfUnlinked: a file without a name is made durable by a group.
 func TestLogOfUnlinked(t *testing.T) {
-	v, h, _ := loggedVolume(t, newDisk(t))
+	d := newDisk(t)
+	v, h, _ := loggedVolume(t, d)
 	ok(t, v.Root().Unlink(ctx, "f"))
+	ok(t, v.Sync(ctx))
 	ok(t, writeSync(h, "still", 0))
 	if got := readHandle(t, h); got[:5] != "still" {
 		t.Errorf("%.20q", got)
+	}
+	v.crash()
+	d.open()
+	d.logIsFine()
+}
+
+// logIsFine tells if a log was set aside.
+func (d *disk) logIsFine() {
+	d.tb.Helper()
+	if kept := must[[]string](d.tb)(filepath.Glob(logPath(d.path) + ".*")); kept != nil {
+		d.tb.Errorf("the log was kept: %q", kept)
+	}
+}
+
+// TestLogOfClosing: what is synced while the volume is being closed goes into its
+// last group, and nothing that counts is in the log afterwards; one that is broken
+// makes nothing durable.
+func TestLogOfClosing(t *testing.T) {
+	v, h, _ := loggedVolume(t, newDisk(t))
+	set := func(closed, ended bool) {
+		v.mu.Lock()
+		v.closed, v.ended = closed, ended
+		v.mu.Unlock()
+	}
+	must[int](t)(h.WriteAt(ctx, []byte("last"), 0))
+	set(true, false)
+	if err := h.Sync(ctx); !errors.Is(err, errClosed) {
+		t.Errorf("closed: %v", err)
+	}
+	set(false, true)
+	if n := v.bySync(func() { ok(t, h.Sync(ctx)) }); n != 1 {
+		t.Errorf("%d groups at the end", n)
+	}
+	set(false, false)
+}
+
+// goneChunks removes a file when a chunk of it is stored, which fails.
+type goneChunks struct {
+	*store.Chunks
+	once   sync.Once
+	remove func()
+}
+
+func (g *goneChunks) Put(context.Context, store.ID, []byte) (bool, error) {
+	g.once.Do(g.remove)
+	return false, store.ErrNotFound
+}
+
+// TestLogStuckThenGone: a file that cannot be flushed is removed while the others
+// of its group are made durable. A crash brings it back, with what was synced.
+func TestLogStuckThenGone(t *testing.T) {
+	d := newDisk(t)
+	v, h, data := loggedVolume(t, d)
+	copy(data[7000:], "logged")
+	ok(t, writeSync(h, "logged", 7000))
+	v.env.chunks = &goneChunks{Chunks: d.chunks, remove: func() {
+		ok(t, v.Root().Unlink(ctx, "f"))
+		ok(t, h.Close())
+	}}
+	if err := v.Sync(ctx); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	v.crash()
+	if readFile(t, d.open().Root(), "f") != string(data) {
+		t.Error("lost")
+	}
+}
+
+// TestLogCrowded: a group is made before the log is full.
+func TestLogCrowded(t *testing.T) {
+	d := newDisk(t)
+	o := d.options()
+	o.LogSize = 6 * recordMax
+	v := d.openWith(o)
+	h := openFile(t, v, writeFile(t, v.Root(), "f", "").Name(), true)
+	ok(t, v.Sync(ctx))
+	g := v.now
+	for range 2 {
+		must[int](t)(h.WriteAt(ctx, make([]byte, logBytesMax-1000), 0))
+		if b, logged := v.logSync(h); !logged || b == nil {
+			t.Fatal("not logged")
+		}
+	}
+	bounded, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	ok(t, g.wait(bounded))
+}
+
+// TestLogNeedsState: while the state is of a version that knows no log, nothing
+// is logged: an earlier server might go on from it, and know of no record.
+func TestLogNeedsState(t *testing.T) {
+	d := newDisk(t)
+	ok(t, changeFile(d.path, func(tx *bbolt.Tx) error {
+		s, err := readState(tx)
+		s.moment = moment{}
+		b := appendState(nil, &s)
+		b = b[:len(b)-8-1-1] // process, group, files left
+		b[0] = stateNoLog
+		return errors.Join(err, putSummed(tx.Bucket(bucketMeta), keyState, b))
+	}))
+	v := d.open()
+	if v.log.ready() {
+		t.Error("there is a log before the first group")
+	}
+	anotherGroup(t, v)
+	anotherGroup(t, v)
+	if !v.log.ready() {
+		t.Error("there is none behind it")
 	}
 }
 
@@ -121,9 +235,7 @@ func TestLogTornBatch(t *testing.T) {
 	if readFile(t, d.open().Root(), "f") != string(data) {
 		t.Error("the file is another")
 	}
-	if kept := must[[]string](t)(filepath.Glob(logPath(d.path) + ".*")); kept != nil {
-		t.Errorf("the log was kept: %q", kept)
-	}
+	d.logIsFine()
 }
 
 // TestStuckFileIsTold: who syncs a file that cannot be flushed hears of it,

@@ -41,6 +41,13 @@ func writeSync(h *Handle, s string, off int64) error {
 	return h.Sync(ctx)
 }
 
+// anotherGroup makes a group; the one before is over then, in all its parts.
+func anotherGroup(t *testing.T, v *Volume) {
+	t.Helper()
+	writeFile(t, v.Root(), fmt.Sprint("another", v.now.gen), "")
+	ok(t, v.Sync(ctx))
+}
+
 // bySync counts the commit groups that fn makes.
 func (v *Volume) bySync(fn func()) uint64 {
 	v.mu.Lock()
@@ -157,6 +164,28 @@ func TestLogAreas(t *testing.T) {
 	if l.active != 0 || l.areas[0].pos != l.areas[0].start {
 		t.Fatalf("area %d, at %d", l.active, l.areas[0].pos)
 	}
+	g7 := group(7)
+	l.closed(g7)
+	l.release(g7)
+	if l.closed(group(8)); l.active != 0 {
+		t.Fatal("an empty area was left for the other")
+	}
+	for n := 0; l.ready(); n++ {
+		l.append(9, make([]byte, logBytesMax), &content{})
+		if l.areas[0].pos > l.areas[0].end {
+			t.Fatalf("%d records do not fit", n)
+		}
+	}
+	g9 := group(9)
+	l.closed(g9)
+	l.release(g9)
+	if l.closed(group(10)); !l.ready() {
+		t.Fatal("there is no room though nothing counts")
+	}
+	l.failed = syscall.EIO
+	if l.ready() {
+		t.Fatal("a log that failed takes records")
+	}
 }
 
 // TestUnloggedAfterFailure: what did not get into the log, or not into a group,
@@ -202,7 +231,7 @@ func TestLogReplayGroups(t *testing.T) {
 	before := v.state.moment
 	v.replaying = true
 	v.mu.Unlock()
-	ok(t, h.Sync(ctx)) // by a group, which is durable
+	ok(t, v.Sync(ctx)) // by a group
 	v.crash()
 	v = d.open()
 	v.mu.Lock()
@@ -366,9 +395,13 @@ func TestLogFails(t *testing.T) {
 	d := newDisk(t)
 	v, h, data := loggedVolume(t, d)
 	ok(t, v.log.file.Close())
-	for i := range 3 {
-		copy(data[i*50:], "here")
-		ok(t, writeSync(h, "here", int64(i*50)))
+	sync := func(i int) { copy(data[i*50:], "here"); ok(t, writeSync(h, "here", int64(i*50))) }
+	if n := v.bySync(func() { sync(0) }); n != 1 {
+		t.Errorf("%d groups where the log fails", n)
+	}
+	anotherGroup(t, v)
+	if n := v.bySync(func() { sync(1); sync(2) }); n != 0 || v.log.failed != nil {
+		t.Errorf("%d groups after that", n)
 	}
 	v.crash()
 	if readFile(t, d.open().Root(), "f") != string(data) {
