@@ -28,6 +28,7 @@ const (
 	lateSeen                   // a writer supersedes what came after it had opened the file
 	secondLife                 // a name that is made again starts with no context
 	lastPiece                  // a directory is finished with the view of its last piece
+	middlePiece                // a piece between others tells of all names up to its last
 	clockOnly                  // stamps are the clock's, be it behind
 	mistakes
 )
@@ -57,6 +58,7 @@ var mistakeNames = [mistakes]string{
 	lateSeen:           "a writer supersedes what came after it had opened the file",
 	secondLife:         "a name that is made again starts with no context",
 	lastPiece:          "a directory is finished with the view of its last piece",
+	middlePiece:        "a piece between others tells of all names up to its last",
 	clockOnly:          "stamps are the clock's, be it behind",
 }
 

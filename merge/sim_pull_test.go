@@ -11,7 +11,10 @@ type listing struct {
 	after, upTo string
 }
 
-func (l *listing) within(name string) bool {
+func (l *listing) within(name string, wrong mistake) bool {
+	if wrong == middlePiece && l.upTo != "" {
+		return name <= l.upTo
+	}
 	return name > l.after && (l.upTo == "" || name <= l.upTo)
 }
 
@@ -85,7 +88,8 @@ func newPull(to, from *replica, at path) *pull {
 // anyPull is a pull of one kind or another.
 func (w *world) anyPull(to, from *replica, at path) *pull {
 	p := newPull(to, from, at)
-	p.partial, p.noSkip, p.few = w.rand.IntN(3) > 0, w.rand.IntN(8) == 0, w.rand.IntN(2)
+	p.partial, p.noSkip = w.rand.IntN(3) > 0, w.rand.IntN(8) == 0
+	p.few = w.rand.IntN(2) * (1 + w.rand.IntN(1+w.names/2))
 	if w.rand.IntN(3) == 0 {
 		s := from.committed
 		p.frozen = &s
@@ -239,7 +243,7 @@ func (p *pull) apply(f *frame, w *world) []*frame {
 	m := Meeting{Mine: to.view(f.at), Theirs: theirs}
 	var subs []*frame
 	var settled []path
-	for _, it := range p.items(f) {
+	for _, it := range p.items(f, w.wrong) {
 		at := f.at.sub(it.name)
 		if w.joinName(to, at, m, it) {
 			settled = append(settled, at)
@@ -268,13 +272,13 @@ func (s *state) spend(settled []path) {
 
 // items are all names to join: those of the listing, and in a full one those
 // that only the receiver has.
-func (p *pull) items(f *frame) []item {
+func (p *pull) items(f *frame, wrong mistake) []item {
 	out := slices.Clone(f.msg.items)
 	if f.msg.partial {
 		return out
 	}
 	for _, c := range p.to.place(f.at).cells {
-		if f.msg.within(c.name) && !slices.ContainsFunc(out, func(it item) bool { return it.name == c.name }) {
+		if f.msg.within(c.name, wrong) && !slices.ContainsFunc(out, func(it item) bool { return it.name == c.name }) {
 			out = append(out, item{name: c.name})
 		}
 	}

@@ -45,6 +45,9 @@ func newWorld(seed uint64, wrong mistake) *world {
 	w := &world{rand: rand.New(rand.NewPCG(seed, 5)), wrong: wrong, events: model{map[string][]*event{}}}
 	w.thorough = w.rand.IntN(10) == 0
 	w.depth, w.names, w.odds = 1+w.rand.IntN(3), 1+w.rand.IntN(2), anyOdds(w.rand)
+	if w.rand.IntN(5) == 0 { // so many that pieces have others before and behind them
+		w.depth, w.names = 1, 3+w.rand.IntN(6)
+	}
 	for range 3 + w.rand.IntN(3) {
 		s := state{id: w.newID(), root: &place{}}
 		w.replicas = append(w.replicas, &replica{state: s, committed: s})
