@@ -235,7 +235,8 @@
 // Keep the content of a path of a lazy volume, and of what is below it, on this device.
 // It is fetched in the background, now and when it changes. Without a path it is all of the
 // volume. VOLUME/PATH may be one word. A pin is of a path: it does not move with
-// a file that is renamed.
+// a file that is renamed, here or elsewhere. What is moved to below it on this
+// device is fetched with the next sync.
 //
 //	volume unpin VOLUME [PATH]
 //

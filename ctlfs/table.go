@@ -162,7 +162,8 @@ var mainVerbs = []Verb{
 		Help: "Keep the content of a path of a lazy volume, and of what is below it, on this device.",
 		Detail: "It is fetched in the background, now and when it changes. Without a path it is all of the\n" +
 			"volume. VOLUME/PATH may be one word. A pin is of a path: it does not move with\n" +
-			"a file that is renamed.",
+			"a file that is renamed, here or elsewhere. What is moved to below it on this\n" +
+			"device is fetched with the next sync.",
 		Example: "volume pin myfiles docs",
 	},
 	{
