@@ -296,10 +296,14 @@ func (m *member) commits(t *testing.T) uint64 {
 	f, err := os.Open(files[0])
 	must(t, err)
 	defer f.Close()
-	const pageHeader, txid = 16, 48
+	const pageHeader, pageSize, txid = 16, 8, 48
+	var size [4]byte
+	_, err = f.ReadAt(size[:], pageHeader+pageSize)
+	must(t, err)
 	var b [2][8]byte
 	for n := range b {
-		_, err := f.ReadAt(b[n][:], int64(n*os.Getpagesize()+pageHeader+txid))
+		at := n*int(binary.LittleEndian.Uint32(size[:])) + pageHeader + txid
+		_, err := f.ReadAt(b[n][:], int64(at))
 		must(t, err)
 	}
 	return max(binary.LittleEndian.Uint64(b[0][:]), binary.LittleEndian.Uint64(b[1][:]))

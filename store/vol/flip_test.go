@@ -61,13 +61,13 @@ func TestFlips(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	tried, read, checked := map[string]int{}, map[string]int{}, map[string]int{}
 	var pages []int
-	for page := 0; page < len(whole); page += 4096 {
-		if !slices.Equal(whole[page:page+4096], make([]byte, 4096)) {
+	for page := 0; page < len(whole); page += boltPage {
+		if !slices.Equal(whole[page:page+boltPage], make([]byte, boltPage)) {
 			pages = append(pages, page)
 		}
 	}
 	for range *flips {
-		bit := 8*pages[r.IntN(len(pages))] + r.IntN(8*4096)
+		bit := 8*pages[r.IntN(len(pages))] + r.IntN(8*boltPage)
 		b := slices.Clone(whole)
 		b[bit/8] ^= 1 << (bit % 8)
 		part := parts[bit/8]
@@ -117,7 +117,7 @@ func partsOf(t *testing.T, whole []byte) []string {
 			if info == nil || err != nil {
 				return err
 			}
-			at := id * 4096
+			at := id * boltPage
 			id += info.OverflowCount
 			switch info.Type {
 			case "free":

@@ -96,13 +96,21 @@ func (w *writer) write() error {
 }
 
 // fillPercent is how full a page is left that is split. Names come in their
-// order more often than not.
-const fillPercent = 0.9
+// order more often than not. So many changes at once that they are bulk are
+// mostly a tree that comes in, to which little will be added: its pages are
+// left full.
+const (
+	fillPercent = 0.9
+	bulk        = 1000
+)
 
 // writeBucket makes the changes of a bucket. Of a key that is deleted and put
 // the value stays.
 func writeBucket(b *bbolt.Bucket, changes []change) error {
 	b.FillPercent = fillPercent
+	if len(changes) >= bulk {
+		b.FillPercent = 1
+	}
 	slices.SortFunc(changes, func(x, y change) int {
 		if c := bytes.Compare(x.key, y.key); c != 0 {
 			return c

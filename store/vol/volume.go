@@ -177,11 +177,16 @@ const mapSize = 1 << 30
 // removed when the disk is full.
 const boltRoom = 1 << 20
 
+// boltPage is that of a new file. Pages of 4 KiB would be filled to three
+// quarters, as records with a small file in them are up to that size.
+const boltPage = 8 << 10
+
 func openBolt(path string) (*store.Bolt, error) {
 	db, err := store.OpenBolt(path, &bbolt.Options{
 		Timeout:         time.Second,
 		FreelistType:    bbolt.FreelistMapType,
 		InitialMmapSize: mapSize,
+		PageSize:        boltPage,
 	})
 	if err == nil {
 		db.KeepRoom(boltRoom)
