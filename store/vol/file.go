@@ -16,7 +16,7 @@ type file struct {
 	dropped bool  // its inode is gone
 	stuck   error // why the last flush failed, where only this file is concerned
 
-	logged    *logBatch // the last of its bytes in the log, nil for none
+	logged    *logBatch // the last of its bytes in the log, or that failed to get there; nil for none
 	loggedSeq uint64    // and the record
 	loggedAt  uint64    // the group from which on records of it count, 0 if none does
 }

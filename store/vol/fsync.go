@@ -34,7 +34,7 @@ func (v *Volume) logSync(h *Handle) (b *logBatch, ok bool) {
 		f.loggedAt = v.log.durable.group
 	}
 	r := logRecord{mtime: in.mtime, change: in.change, logChange: ch}
-	f.logged, f.loggedSeq = v.log.append(in.num, r.encode(), f.c)
+	f.logged, f.loggedSeq = v.log.append(in.num, r.encode())
 	if v.log.crowded() {
 		v.committer.wake()
 	}

@@ -1,11 +1,14 @@
 package vol
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -102,6 +105,36 @@ func TestLogOfUnlinked(t *testing.T) {
 	v.crash()
 	d.open()
 	d.logIsFine()
+}
+
+// TestLogDamaged: a record is damaged that was on disk when the next was written.
+// Neither is done again, a check and an event tell, and the log is kept.
+func TestLogDamaged(t *testing.T) {
+	d := newDisk(t)
+	v, h, data := loggedVolume(t, d)
+	start := v.log.areas[v.log.active].pos
+	ok(t, writeSync(h, "first", 1000))
+	ok(t, writeSync(h, "second", 2000))
+	v.crash()
+	log := must[[]byte](t)(os.ReadFile(logPath(d.path)))
+	log[start+recordHeader+3] ^= 1
+	ok(t, os.WriteFile(logPath(d.path), log, 0o600))
+	if faults := must[[]error](t)(checkFile(d)); len(faults) != 1 || !errors.Is(faults[0], ErrDamaged) {
+		t.Errorf("a check finds %v", faults)
+	}
+	var events bytes.Buffer
+	o := d.options()
+	o.Log = slog.New(slog.NewTextHandler(&events, nil))
+	if readFile(t, d.openWith(o).Root(), "f") != string(data) {
+		t.Error("the file is another")
+	}
+	if !strings.Contains(events.String(), "writes that fsync had made durable may be missing") {
+		t.Errorf("events: %s", events.String())
+	}
+	kept := must[[]string](t)(filepath.Glob(logPath(d.path) + ".*"))
+	if len(kept) != 1 || !bytes.Equal(must[[]byte](t)(os.ReadFile(kept[0])), log) {
+		t.Errorf("kept: %q", kept)
+	}
 }
 
 // logIsFine tells if a log was set aside.

@@ -64,7 +64,6 @@ type logBatch struct {
 	area     *logArea
 	off, end int64
 	recs     []*sealedLog
-	files    []*content // of the records
 	done     chan struct{}
 	err      error // when done is closed
 }
@@ -75,12 +74,9 @@ func logPath(path string) string { return strings.TrimSuffix(path, ".db") + ".lo
 // randomNumber names a process.
 func randomNumber() uint64 { return rand.Uint64() }
 
-// newFsyncLog returns a log without a file. What is in that of an earlier
-// process counts, until Volume.openLog or a group says otherwise.
+// newFsyncLog returns a log without a file.
 func newFsyncLog(path string, id ID, o *Options) *fsyncLog {
-	l := &fsyncLog{path: logPath(path), id: id, sealer: o.Sealer, log: o.Log, process: randomNumber(), areaSize: o.LogSize / 2, writing: make(chan struct{}, 1)}
-	l.areas[0].used = true
-	return l
+	return &fsyncLog{path: logPath(path), id: id, sealer: o.Sealer, log: o.Log, process: randomNumber(), areaSize: o.LogSize / 2, writing: make(chan struct{}, 1)}
 }
 
 // ready says whether a record can be appended.
@@ -91,15 +87,14 @@ func (l *fsyncLog) ready() bool {
 	return l.file != nil && l.failed == nil && a.pos+recordMax <= a.end
 }
 
-// append puts an fsync of the file c in the log; it is there when the batch is
-// done. Ready must have said that it can, and Volume.mu been held since.
-func (l *fsyncLog) append(ino uint64, plain []byte, c *content) (b *logBatch, seq uint64) {
+// append puts an fsync in the log; it is there when the batch is done. Ready must have said that it can, and Volume.mu been held since.
+func (l *fsyncLog) append(ino uint64, plain []byte) (b *logBatch, seq uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seq++
 	r := &sealedLog{logPlace{seq: l.seq, process: l.process, after: l.durable, until: l.until, ino: ino}, plain}
 	b = l.batch()
-	b.recs, b.files = append(b.recs, r), append(b.files, c)
+	b.recs = append(b.recs, r)
 	b.end += recordLen(len(plain))
 	b.area.pos, b.area.last, b.area.used = b.end, l.seq, true
 	return b, l.seq
@@ -108,7 +103,7 @@ func (l *fsyncLog) append(ino uint64, plain []byte, c *content) (b *logBatch, se
 // batch is the one that takes the next record.
 func (l *fsyncLog) batch() *logBatch {
 	a := &l.areas[l.active]
-	if n := len(l.queue); n > 0 && l.queue[n-1].area == a && l.queue[n-1].end == a.pos {
+	if n := len(l.queue); n > 0 && l.queue[n-1].area == a {
 		return l.queue[n-1]
 	}
 	b := &logBatch{area: a, off: a.pos, end: a.pos, done: make(chan struct{})}
@@ -185,12 +180,7 @@ func (l *fsyncLog) written(queue []*logBatch, err error) {
 	}
 	l.mu.Unlock()
 	for _, b := range queue {
-		if b.err = err; err != nil {
-			for _, c := range b.files {
-				c.takeFailed()
-			}
-		}
-		b.recs, b.files = nil, nil
+		b.recs, b.err = nil, err
 		close(b.done)
 	}
 }
@@ -290,9 +280,9 @@ func (l *fsyncLog) renew() {
 	}
 }
 
-// renewable says whether renew has anything to do. A volume the state of which
-// has no number is of a version that knows no log, and must not find one later
-// that counts.
+// renewable says whether renew has anything to do: not before begin. A volume the
+// state of which has no number is of a version that knows no log, and must not
+// find one later that counts.
 func (l *fsyncLog) renewable() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

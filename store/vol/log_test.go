@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -134,7 +135,7 @@ func TestLogAcrossProcesses(t *testing.T) {
 func TestLogAreas(t *testing.T) {
 	l := newFsyncLog(filepath.Join(t.TempDir(), "v.db"), ID{1}, &Options{LogSize: 2 * testArea})
 	group := func(n uint64) *group { return &group{state: state{moment: moment{l.process, n}}} }
-	use := func() uint64 { _, seq := l.append(9, []byte("plain"), nil); return seq }
+	use := func() uint64 { _, seq := l.append(9, []byte("plain")); return seq }
 	l.begin(moment{5, 3}, false, false)
 	l.renew()
 	if !l.ready() {
@@ -171,7 +172,7 @@ func TestLogAreas(t *testing.T) {
 		t.Fatal("an empty area was left for the other")
 	}
 	for n := 0; l.ready(); n++ {
-		l.append(9, make([]byte, logBytesMax), &content{})
+		l.append(9, make([]byte, logBytesMax))
 		if l.areas[0].pos > l.areas[0].end {
 			t.Fatalf("%d records do not fit", n)
 		}
@@ -188,15 +189,96 @@ func TestLogAreas(t *testing.T) {
 	}
 }
 
-// TestUnloggedAfterFailure: what did not get into the log, or not into a group,
-// is not taken for durable by the next fsync.
+// begunLog is a log with a file, and its groups.
+func begunLog(t *testing.T, area int64) (l *fsyncLog, next func() *group) {
+	l = newFsyncLog(filepath.Join(t.TempDir(), "v.db"), ID{1}, &Options{LogSize: 2 * area, Sealer: store.NewSealer(store.SharingKey{7}), Log: slog.New(slog.DiscardHandler)})
+	l.begin(moment{5, 3}, false, false)
+	l.renew()
+	n := uint64(3)
+	return l, func() *group {
+		n++
+		g := &group{state: state{moment: moment{l.process, n}}}
+		l.closed(g)
+		return g
+	}
+}
+
+// records are those in the log's areas, as far as they follow each other.
+func (l *fsyncLog) records(t *testing.T) (runs [2][]logHit) {
+	b := must[[]byte](t)(os.ReadFile(l.path))
+	for i := range runs {
+		from := min(int(l.areas[i].start), len(b))
+		runs[i] = followRecords(b[from:min(int(l.areas[i].end), len(b))]).hits
+	}
+	return runs
+}
+
+// TestLogAreasApart: the second area is not written before what the first has is
+// flushed, and says so; nothing that is queued goes into a file that is made anew.
+func TestLogAreasApart(t *testing.T) {
+	l, next := begunLog(t, testArea)
+	b1, _ := l.append(9, []byte("one"))
+	next()
+	b2, _ := l.append(9, []byte("two"))
+	ok(t, l.wait(ctx, b1))
+	select {
+	case <-b2.done:
+		t.Fatal("both areas were written with one flush")
+	default:
+	}
+	ok(t, l.wait(ctx, b2))
+	if runs := l.records(t); len(runs[0]) != 1 || len(runs[1]) != 1 || runs[1][0].durable != 1 {
+		t.Fatalf("%+v", runs)
+	}
+	l.release(next())
+	b3, _ := l.append(9, []byte("three"))
+	g := next()
+	b4, _ := l.append(9, []byte("four"))
+	ok(t, l.file.Close())
+	if err := l.wait(ctx, b3); err == nil {
+		t.Fatal("written to a closed file")
+	}
+	l.release(g)
+	if l.renew(); l.ready() {
+		t.Fatal("made anew though a record may count")
+	}
+	l.release(next())
+	if l.renew(); !l.ready() || l.wait(ctx, b4) == nil {
+		t.Fatal("not made anew, or something old went into it")
+	}
+	b5, seq := l.append(9, []byte("five"))
+	ok(t, l.wait(ctx, b5))
+	if runs := l.records(t); len(runs[0]) != 1 || len(runs[1]) != 0 || runs[0][0].seq != seq || runs[0][0].durable != 0 {
+		t.Fatalf("%+v", runs)
+	}
+}
+
+// TestLogGrows: the room that an area gets is its own.
+func TestLogGrows(t *testing.T) {
+	l, next := begunLog(t, logStep+logStep/2)
+	use := func(n int) {
+		for range n {
+			b, _ := l.append(9, make([]byte, logBytesMax))
+			ok(t, l.wait(ctx, b))
+		}
+	}
+	use(1)
+	l.release(next())
+	use(2)
+	next() // both count; the first was released before
+	if l.active != 0 {
+		t.Fatal("the first area is not used again")
+	}
+	use(11)
+	if runs := l.records(t); len(runs[0]) != 11 || len(runs[1]) != 2 {
+		t.Fatalf("%d and %d records", len(runs[0]), len(runs[1]))
+	}
+}
+
+// TestUnloggedAfterFailure: what did not get into a group is not taken for
+// durable by the next fsync.
 func TestUnloggedAfterFailure(t *testing.T) {
 	c := &content{}
-	c.takeFailed()
-	if _, none, ok := c.take(true); none || ok {
-		t.Error("what the log did not take counts as logged")
-	}
-	c = &content{}
 	c.older.write(3, 5)
 	c.frozenDurable(false)
 	if c.older.touched || len(c.fresh.ranges) != 1 || c.fresh.ranges[0] != (fileRun{3, 5}) {
@@ -379,9 +461,12 @@ func TestLogStuckFile(t *testing.T) {
 	ok(t, writeSync(h, "logged", 7000))
 	chunks.fail(fmt.Errorf("a chunk that it needs: %w", store.ErrNotFound))
 	for _, name := range []string{"g1", "g2"} {
-		writeFile(t, v.Root(), name, "small")
-		if err := v.Sync(ctx); !errors.Is(err, store.ErrNotFound) {
-			t.Fatal(err)
+		g := openFile(t, v, writeFile(t, v.Root(), name, "small").Name(), true)
+		for range 3 {
+			if err := v.Sync(ctx); !errors.Is(err, store.ErrNotFound) {
+				t.Fatal(err)
+			}
+			ok(t, writeSync(g, "small", 0))
 		}
 	}
 	v.crash()

@@ -134,13 +134,6 @@ func (c *content) take(present bool) (ch logChange, none, ok bool) {
 	return ch, false, true
 }
 
-// takeFailed says that what was taken did not get into the log.
-func (c *content) takeFailed() {
-	c.mu.Lock()
-	c.fresh.spill()
-	c.mu.Unlock()
-}
-
 // frozenDurable ends what freezeAll began: what was frozen is durable, or it
 // counts with what was written since.
 func (c *content) frozenDurable(durable bool) {
