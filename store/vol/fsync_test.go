@@ -103,7 +103,9 @@ func TestLogOfUnlinked(t *testing.T) {
 		t.Errorf("%.20q", got)
 	}
 	v.crash()
-	d.open()
+	v = d.open()
+	anotherGroup(t, v)
+	anotherGroup(t, v)
 	d.logIsFine()
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -100,6 +101,36 @@ func TestKeysStayInside(t *testing.T) {
 	}
 	if len(said.String()) < 10000 {
 		t.Error("too little was said for a test of it")
+	}
+}
+
+// TestAllIsPrivate: whatever the umask says, nobody else may look at anything in a
+// data directory.
+func TestAllIsPrivate(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	d, _ := shared(t, noise(1, 900<<10))
+	must(t, d, "snapshot create v s")
+	seen := 0
+	err := filepath.WalkDir(d.o.Dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		fi, err := e.Info()
+		if err != nil {
+			return err
+		}
+		want := fs.FileMode(0o600)
+		if fi.IsDir() {
+			want = 0o700
+		}
+		if got := fi.Mode().Perm(); got != want {
+			t.Errorf("%s has mode %04o", path, got)
+		}
+		seen++
+		return nil
+	})
+	if err != nil || seen < 10 {
+		t.Fatal(err, seen)
 	}
 }
 
