@@ -37,6 +37,9 @@ type Bolt struct {
 	durable atomic.Int64 // the last transaction that is certainly on disk
 	tight   atomic.Bool  // the disk did not give the room to be kept
 
+	mapping sync.Mutex // guards mapped
+	mapped  mapped
+
 	// writing is held during Update, as is Bolt's own lock. It guards the rest.
 	writing sync.Mutex
 	doubt   bool  // the last transaction failed
@@ -53,7 +56,7 @@ func OpenBolt(path string, o *bolt.Options) (b *Bolt, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	b = &Bolt{db: db}
+	b = newBolt(db)
 	b.lost, err = checkMetas(path, db.Info().PageSize)
 	if err == nil {
 		err = b.settle()
@@ -62,6 +65,10 @@ func OpenBolt(path string, o *bolt.Options) (b *Bolt, err error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
 	}
 	return b, nil
+}
+
+func newBolt(db *bolt.DB) *Bolt {
+	return &Bolt{db: db, mapped: mapped{most: maxMapped, base: mappedNow()}}
 }
 
 // Lost is not nil if a meta page was damaged when the file was opened, so that
@@ -137,7 +144,9 @@ func allocate(path string, n int64) error {
 func (b *Bolt) View(fn func(*bolt.Tx) error) (err error) {
 	defer faults()()
 	defer caught(b.db.Path(), &err)
-	return b.db.View(fn)
+	err = b.db.View(fn)
+	b.lookMapped()
+	return err
 }
 
 // ViewDurable is View, but returns only when what fn saw is on disk: a reader
@@ -182,7 +191,9 @@ func (b *Bolt) Update(fn func(*bolt.Tx) error) error {
 func (b *Bolt) update(fn func(*bolt.Tx) error) (err error) {
 	defer faults()()
 	defer caught(b.db.Path(), &err)
-	return b.db.Update(fn)
+	err = b.db.Update(fn)
+	b.lookMapped()
+	return err
 }
 
 // Close closes the file.

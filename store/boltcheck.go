@@ -15,7 +15,7 @@ func OpenBoltToRead(path string) (b *Bolt, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	b = &Bolt{db: db}
+	b = newBolt(db)
 	if b.lost, err = checkMetas(path, db.Info().PageSize); err != nil {
 		db.Close()
 		return nil, err

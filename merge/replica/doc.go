@@ -36,8 +36,11 @@
 // when it was told as a whole, now 141 and 167, and it takes half as long. With
 // 1,000,000 files in one directory or in 10,000, neither has more than 190, and
 // one change among them takes 29 to 43 ms from mount to mount. The pages of Bolt
-// files come on top, as far as they have been read lately: they are mapped, count
-// as resident (1.3 GiB there), and the kernel takes them back when it needs them.
+// files come on top, as far as they are mapped, which store.Bolt bounds: with
+// 1,000,000 files in 10,000 directories the resident memory is 213 MiB at the
+// sender and 228 at the receiver, of 1,508 and 313 without that. One long
+// transaction, as that of a directory of 100,000 names, may map more for its
+// time.
 //
 // Between two servers over loopback on two cores of 2.5 GHz that do nothing
 // else (TestSyncSpeed of cmd/bazil): a file of 1 GiB 1.7 to 2.5 s, as fast as the
