@@ -2,6 +2,8 @@ package p9srv_test
 
 import (
 	"context"
+	"encoding/binary"
+	"net"
 	"strconv"
 	"testing"
 
@@ -87,4 +89,99 @@ func TestBacklogOfADeafClient(t *testing.T) {
 		}
 		answer()
 	}
+}
+
+const stuckSize = 250000
+
+// stuckReads has as many connections as given ask for 60 reads each, which lend
+// stuckSize bytes and do not end before release, and returns them.
+func stuckReads(t *testing.T, path string, conns int) []net.Conn {
+	var all []net.Conn
+	for range conns {
+		c := raw(t, path, 256<<10)
+		p9test.Say(t, c, "Twalk fid=0 newfid=1 names=stuck", "Rwalk")
+		p9test.Say(t, c, "Tlopen fid=1 flags=0", "Rlopen")
+		for tag := range 60 {
+			p9test.Tell(t, c, "Tread fid=1 offset=0 count="+strconv.Itoa(stuckSize)+" tag="+strconv.Itoa(tag))
+		}
+		all = append(all, c)
+	}
+	for _, c := range all {
+		p9test.Say(t, c, "Tflush tag=1000 oldtag=59", "Rflush") // all that came before were taken
+	}
+	return all
+}
+
+// TestMemoryOfAllConnections: what they hold together is bounded, there is some
+// of it for who comes last, and those that have too much go on when their
+// own is done.
+func TestMemoryOfAllConnections(t *testing.T) {
+	const limit, conns = 24 << 20, 4
+	tree := newSlowTree()
+	tree.lends = true
+	path := listen(t, &p9srv.Server{Tree: tree, MaxMemory: limit})
+	all := stuckReads(t, path, conns)
+	if most := int(tree.most.Load()); most*stuckSize > limit || most < conns {
+		t.Errorf("%d reads of %d bytes at once with a bound of %d", most, stuckSize, limit)
+	}
+	late := raw(t, path, 1<<20)
+	p9test.Say(t, late, "Twalk fid=0 newfid=1 names=quick", "Rwalk")
+	p9test.Say(t, late, "Tlopen fid=1 flags=0", "Rlopen")
+	for range 3 {
+		p9test.Say(t, late, "Tread fid=1 offset=0 count="+strconv.Itoa(stuckSize), "Rread")
+	}
+	close(tree.release)
+	for _, c := range all {
+		for range 59 {
+			if msg := p9test.Read(t, c); p9srv.MsgType(msg[4]) != p9srv.Tread+1 {
+				t.Fatalf("type %d", msg[4])
+			}
+		}
+	}
+}
+
+// TestMessagesShrink: where messages would take too much memory, who comes late
+// gets smaller ones, and full ones again when others have gone.
+func TestMessagesShrink(t *testing.T) {
+	const limit = 64 << 20
+	path := listen(t, &p9srv.Server{Tree: newSlowTree(), MaxMemory: limit, MaxMsize: 1 << 20})
+	var all []net.Conn
+	var sizes []uint32
+	sum := uint32(0)
+	for i := range 100 {
+		c := dial(t, path)
+		all, sizes = append(all, c), append(sizes, agreed(t, c))
+		sum += sizes[i]
+	}
+	if sizes[0] != 1<<20 || sizes[99] != 64<<10 || sum > limit/4+100*64<<10 {
+		t.Errorf("together %d: %d", sum, sizes)
+	}
+	for _, c := range all {
+		c.Close()
+	}
+	eventually(t, "memory given back", func() bool { return agreed(t, dial(t, path)) == 1<<20 })
+}
+
+// agreed is the size that the server agrees to when it is asked for 1 MiB.
+func agreed(t *testing.T, c net.Conn) uint32 {
+	p9test.Tell(t, c, "Tversion tag=notag msize=1048576 version=9P2000.L")
+	return binary.LittleEndian.Uint32(p9test.Read(t, c)[p9srv.HeaderSize:])
+}
+
+// TestFidsTakeMemory: a connection does not get more fids than memory is left for.
+func TestFidsTakeMemory(t *testing.T) {
+	path := listen(t, &p9srv.Server{Tree: newSlowTree(), MaxMemory: 4 << 20})
+	c := raw(t, path, 64<<10)
+	n := 1
+	for ; n < 1<<16; n++ {
+		p9test.Tell(t, c, "Twalk fid=0 newfid="+strconv.Itoa(n))
+		if msg := p9test.Read(t, c); p9srv.MsgType(msg[4]) != p9srv.Twalk+1 {
+			break
+		}
+	}
+	if n < 1024 || n > 4<<20/512 {
+		t.Errorf("%d fids", n)
+	}
+	p9test.Say(t, c, "Tclunk fid=1", "Rclunk")
+	p9test.Say(t, c, "Twalk fid=0 newfid=1", "Rwalk")
 }

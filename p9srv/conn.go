@@ -16,6 +16,7 @@ type conn struct {
 	id     uint64
 	ctx    context.Context // the parent of values in the requests' contexts
 	nc     net.Conn
+	memory Account
 	in     input          // the baton's holder's
 	out    output         // has a lock of its own, taken after mu
 	turn   atomic.Uint64  // odd: the holder runs cur; goes up with every change
@@ -42,13 +43,15 @@ type conn struct {
 
 func newConn(ctx context.Context, s *Server, nc net.Conn) *conn {
 	c := &conn{
-		srv: s, id: s.lastConn.Add(1), ctx: ctx, nc: nc,
-		tags: make(map[uint16]*request),
-		room: make(chan struct{}, 1),
+		srv: s, id: s.lastConn.Add(1), nc: nc,
+		memory: Account{srv: s},
+		tags:   make(map[uint16]*request),
+		room:   make(chan struct{}, 1),
 	}
+	c.ctx = context.WithValue(ctx, accountKey{}, &c.memory)
 	c.sess.Store(newSession(c, dialectNone, firstMsize))
 	c.in.start(nc)
-	c.out.start(nc, s.WriteTimeout)
+	c.out.start(nc, s.WriteTimeout, &c.memory)
 	return c
 }
 
@@ -129,15 +132,39 @@ const (
 )
 
 // maxUnread is how many bytes of replies may wait for the client to read
-// them before no more requests are taken.
-func (c *conn) maxUnread() int { return 1<<20 + int(c.sess.Load().msize) }
+// them before no more requests are taken. More than sureMemory are always on
+// their way to it.
+func (c *conn) maxUnread() int {
+	if c.memory.crowded() {
+		return sureMemory
+	}
+	return 1<<20 + int(c.sess.Load().msize)
+}
 
 // maxHeld is how many bytes the requests at work may hold together.
 func (c *conn) maxHeld() int { return 16<<20 + 4*int(c.sess.Load().msize) }
 
 // full is true while no more requests may be started; mu is held.
 func (c *conn) full() bool {
-	return int(c.working.Load()) >= c.srv.maxRequests() || c.held >= c.maxHeld()
+	return int(c.working.Load()) >= c.srv.maxRequests() || c.held >= c.maxHeld() ||
+		c.held > sureMemory && c.memory.crowded()
+}
+
+// holds counts n bytes more of requests at work; mu is held.
+func (c *conn) holds(n int) {
+	c.held += n
+	c.memory.charge(int64(n))
+}
+
+// waits counts n bytes more of requests in the backlog; mu is held.
+func (c *conn) waits(n int) {
+	c.waiting += n
+	c.memory.charge(int64(n))
+}
+
+// mustWait is true while the backlog has no room for n bytes; mu is held.
+func (c *conn) mustWait(n int) bool {
+	return c.full() && (c.waiting > 0 && c.waiting+n > maxBacklogBytes || c.waiting > sureMemory && c.memory.crowded())
 }
 
 var errStalled = errors.New("too many requests that do not end")
@@ -152,7 +179,7 @@ func (c *conn) admit(r *request) (bool, error) {
 	if !c.full() {
 		return true, nil
 	}
-	for c.full() && c.waiting > 0 && c.waiting+r.size+requestOverhead > maxBacklogBytes {
+	for c.mustWait(r.size + requestOverhead) {
 		if err := c.waitRoom(); err != nil {
 			return false, err
 		}
@@ -204,7 +231,7 @@ func (c *conn) enqueue(r *request) {
 	}
 	r.passed = true
 	c.backlog = append(c.backlog, r)
-	c.waiting += r.size + requestOverhead
+	c.waits(r.size + requestOverhead)
 	c.tags[r.tag] = r
 }
 
@@ -216,7 +243,7 @@ func (c *conn) dequeue() *request {
 	r := c.backlog[0]
 	c.backlog[0] = nil
 	c.backlog = c.backlog[1:]
-	c.waiting -= r.size + requestOverhead
+	c.waits(-r.size - requestOverhead)
 	return r
 }
 

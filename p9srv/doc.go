@@ -68,7 +68,10 @@
 // waited is begun, while its client leaves more than 1 MiB + msize of replies
 // unread. It has MaxFids fids, 8 MiB of
 // extended attributes in them, and 16384 locks; a file has
-// 32768 of all connections. Whoever reaches a bound delays
+// 32768 of all connections. What all connections of a server hold together of these,
+// locks left out, and of what their trees take for them (listings of directories),
+// is at most MaxMemory (1 GiB), which memory.go shares out; beside it each has buffers
+// of about 300 KiB. Whoever reaches a bound delays
 // nobody but himself. A connection on which everything is taken and nothing
 // ends for a minute is ended.
 //

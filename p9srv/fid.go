@@ -143,6 +143,7 @@ func (f *fid) put() error {
 	}
 	if f.attr != nil {
 		f.conn.xattrs.Add(-f.attr.held)
+		f.conn.memory.Give(f.attr.held)
 	}
 	return err
 }
@@ -213,11 +214,11 @@ func (r *request) install(num uint32, f *fid) error {
 	if r.sess.fids[num] != nil || num == NoFid {
 		return errFidInUse
 	}
-	if len(r.sess.fids) >= r.c.srv.maxFids() {
-		return syscall.EMFILE
-	}
 	if err := r.commit(); err != nil {
 		return err
+	}
+	if !r.sess.roomForFid() {
+		return syscall.EMFILE
 	}
 	r.sess.fids[num] = f
 	return nil

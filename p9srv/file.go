@@ -58,6 +58,7 @@ func read(r *request) error {
 	case off > math.MaxInt64:
 		return syscall.EINVAL
 	}
+	r.charge(n) // also of memory that is lent: it cannot be given up as long as the reply has it
 	r.mayBeSlow()
 	if n > copyLimit && o.lender != nil {
 		return r.lend(o, int64(off), n)
@@ -85,7 +86,7 @@ func (r *request) readFile(o *openFile, off int64, n int) (int, error) {
 
 // readLarge reads into a buffer that goes out with the reply.
 func (r *request) readLarge(o *openFile, off int64, n int) (int, error) {
-	r.borrow(n)
+	r.free = newBuffer(n)
 	got, err := o.ReadAt(&r.ctx, r.free.b, off)
 	got = min(max(got, 0), n)
 	if got == 0 && err != nil {
@@ -102,10 +103,8 @@ func (r *request) readLarge(o *openFile, off int64, n int) (int, error) {
 	return got, nil
 }
 
-// lend makes the file's own memory the reply. It is charged although it is not
-// ours: who has it cannot give it up as long as the reply has.
+// lend makes the file's own memory the reply.
 func (r *request) lend(o *openFile, off int64, n int) error {
-	r.charge(n)
 	data, err := o.lender.ReadBuffers(&r.ctx, r.data[:0], off, n)
 	if err != nil {
 		clear(data)
@@ -150,8 +149,10 @@ func (r *request) readStream(o *openFile, off uint64, n int) error {
 		r.out = put32(r.out, 0)
 		return nil
 	}
+	size := min(n, maxRecord)
+	r.charge(size)
 	r.mayWait()
-	got, err := r.readFile(o, int64(off&math.MaxInt64), min(n, maxRecord))
+	got, err := r.readFile(o, int64(off&math.MaxInt64), size)
 	if r.sess.dialect == dialectL && got > 0 && got < n {
 		o.pause.Store(true)
 	}

@@ -62,7 +62,7 @@ func (c *conn) unqueue(r *request) bool {
 		return false
 	}
 	c.backlog = slices.Delete(c.backlog, i, i+1)
-	c.waiting -= r.size + requestOverhead
+	c.waits(-r.size - requestOverhead)
 	delete(c.tags, r.tag)
 	r.recycle()
 	return true

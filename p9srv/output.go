@@ -14,6 +14,7 @@ type output struct {
 	nc      net.Conn
 	vec     bufferWriter  // nc, where it writes many slices at once; else nil
 	timeout time.Duration // for the client to take something; 0: any
+	memory  *Account
 
 	size atomic.Int64 // bytes in pend and being written; set under mu
 
@@ -63,8 +64,8 @@ const copyLimit = 8 << 10
 // maxArena is the largest arena that is kept for another batch.
 const maxArena = 128 << 10
 
-func (o *output) start(nc net.Conn, timeout time.Duration) {
-	o.nc, o.timeout = nc, timeout
+func (o *output) start(nc net.Conn, timeout time.Duration, memory *Account) {
+	o.nc, o.timeout, o.memory = nc, timeout, memory
 	switch nc := nc.(type) {
 	case *net.UnixConn, *net.TCPConn:
 		o.vec = &vectors{nc: nc}
@@ -91,14 +92,20 @@ func (o *output) add(head []byte, data [][]byte, free *buffer) {
 		b.lent = append(b.lent, lentData{len(b.arena), p})
 		n += len(p)
 	}
-	o.size.Add(int64(n))
+	o.grow(n)
 	if free != nil {
 		b.free = append(b.free, free)
 	}
 }
 
+// grow counts n bytes more; mu is held.
+func (o *output) grow(n int) {
+	o.size.Add(int64(n))
+	o.memory.charge(int64(n))
+}
+
 // large is true when it is time to write although more could be added.
-func (o *output) large() bool { return o.size.Load() >= 64<<10 }
+func (o *output) large() bool { return o.size.Load() >= sureMemory }
 
 // waitRoom blocks while more than limit bytes wait for the client to read.
 func (o *output) waitRoom(limit int) error {
@@ -137,7 +144,7 @@ func (o *output) writeBatch() {
 	b.reset()
 	o.mu.Lock()
 	o.spare = b
-	o.size.Add(int64(-n))
+	o.grow(-n)
 	if err != nil {
 		o.fail(err)
 		o.nc.Close()

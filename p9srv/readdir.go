@@ -36,7 +36,8 @@ func readdir(r *request) error {
 	}
 	defer o.listing.leave()
 	n := int(min(count, r.sess.msize-ReadHeader))
-	r.borrow(n)
+	r.charge(n)
+	r.free = newBuffer(n)
 	l := lister{limit: n, b: r.free.b[:0]}
 	if err := l.fill(r, f, o, off); err != nil {
 		return err

@@ -65,21 +65,18 @@ func (r *request) recycle() {
 	requestPool.Put(r)
 }
 
-// borrow gets n bytes for the data of the reply and charges r with them.
-func (r *request) borrow(n int) {
-	r.free = newBuffer(n)
-	if n > copyLimit {
-		r.charge(n)
-	}
-}
-
-// charge counts n bytes that the reply will hold.
+// charge counts the n bytes of data that the reply will hold, unless they are
+// few. It comes before the baton is passed: the next request is begun only if there
+// is memory left.
 func (r *request) charge(n int) {
+	if n <= copyLimit {
+		return
+	}
 	r.c.mu.Lock()
 	defer r.c.mu.Unlock()
 	r.size += n
 	if r.passed {
-		r.c.held += n
+		r.c.holds(n)
 	}
 }
 

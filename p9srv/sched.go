@@ -100,7 +100,7 @@ func (c *conn) retire(r *request) *request {
 		c.slow.Add(-1)
 	}
 	r.sess.working--
-	c.held -= r.size
+	c.holds(-r.size)
 	c.freed()
 	if c.full() {
 		return nil
@@ -109,7 +109,7 @@ func (c *conn) retire(r *request) *request {
 	if next != nil {
 		c.working.Add(1)
 		next.sess.working++
-		c.held += next.size
+		c.holds(next.size)
 	}
 	return next
 }
@@ -152,7 +152,7 @@ func (c *conn) pass(turn uint64, slow bool) {
 	r.size += len(r.pinned.b)
 	c.working.Add(1)
 	r.sess.working++
-	c.held += r.size
+	c.holds(r.size)
 	if !r.finished && c.tags[r.tag] == nil {
 		c.tags[r.tag] = r
 	}

@@ -18,6 +18,7 @@ type Server struct {
 	Tree         Tree
 	MaxMsize     uint32        // largest message agreed to, in bytes; 0: 1 MiB; at most 16 MiB
 	MaxRequests  int           // requests of one connection at work at once; 0: 256
+	MaxMemory    int64         // bytes that all connections hold together, see Account; 0: DefaultMemory
 	MaxFids      int           // fids of one connection; 0: 65536
 	WriteTimeout time.Duration // how long a client may leave replies unread before its connection is ended; 0: for ever
 	Users        UserNames     // names in 9P2000; nil: the system's
@@ -25,6 +26,8 @@ type Server struct {
 	Log          *slog.Logger  // nil: silent
 
 	lastConn atomic.Uint64
+	used     atomic.Int64 // bytes of memory that connections hold
+	agreed   atomic.Int64 // of these, bytes for messages
 	watch    watchdog
 	ownLocks LockTable
 	names    systemNames
@@ -57,6 +60,13 @@ func (s *Server) maxFids() int {
 		return 1 << 16
 	}
 	return s.MaxFids
+}
+
+func (s *Server) maxMemory() int64 {
+	if s.MaxMemory <= 0 {
+		return DefaultMemory
+	}
+	return s.MaxMemory
 }
 
 func (s *Server) locks() *LockTable {
@@ -93,6 +103,7 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) error {
 	conn.wg.Add(1)
 	conn.hold()
 	conn.wg.Wait()
+	conn.memory.close()
 	stop()
 	s.watch.remove(conn)
 	return conn.result()

@@ -121,7 +121,9 @@ type session struct {
 	dialect dialect
 	msize   uint32
 	fids    map[uint32]*fid
-	working int // its requests that run beside the holder of the baton
+	working int   // its requests that run beside the holder of the baton
+	room    int   // fids that may be had without asking
+	held    int64 // bytes of memory for fids
 	closed  bool
 }
 
@@ -137,6 +139,8 @@ func (s *session) close() []*fid {
 		fids = append(fids, f)
 	}
 	clear(s.fids)
+	s.c.memory.Give(s.held)
+	s.held = 0
 	return fids
 }
 
@@ -152,7 +156,11 @@ func version(r *request) error {
 		return &Error{Errno: syscall.EINVAL, Text: "message size too small"}
 	}
 	d := dialectOf(asked)
-	c.renew(r, newSession(c, d, msize))
+	s := newSession(c, d, msize)
+	c.renew(r, s)
+	if d != dialectNone {
+		msize = s.msize
+	}
 	r.out = AppendString(put32(r.out, msize), dialectNames[d])
 	return nil
 }
@@ -178,6 +186,7 @@ func (c *conn) renew(r *request, s *session) {
 	if s.dialect == dialectNone {
 		s.msize = firstMsize
 	}
+	s.msize = c.memory.agree(s.msize)
 	c.sess.Store(s)
 	c.awaitWork(old, r)
 	c.mu.Unlock()

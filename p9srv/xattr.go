@@ -80,7 +80,7 @@ func xattrwalk(r *request) error {
 // bytes of it until the fid is gone.
 func (r *request) xattrFid(f *fid, x *xattr, n int) (*fid, error) {
 	x.held = int64(n)
-	if r.c.xattrs.Add(x.held) > maxXattrBytes {
+	if r.c.xattrs.Add(x.held) > maxXattrBytes || !r.c.memory.Take(x.held) {
 		r.c.xattrs.Add(-x.held)
 		return nil, syscall.ENOBUFS
 	}

@@ -46,7 +46,8 @@
 //
 // An open directory has the names of the moment when reading began, and its
 // cookies count them: entries that come and go move nothing. What a connection
-// holds so is bounded (listing.go); over it, listing is ENOMEM.
+// holds so counts as memory of its server (p9srv.Account); where that is not to be
+// had, listing is ENOMEM.
 //
 // # File identity
 //

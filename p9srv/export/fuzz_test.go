@@ -26,7 +26,7 @@ func FuzzSession(f *testing.F) {
 		_, err := volume.Root().Create(t.Context(), dir, vol.New{Kind: merge.KindDir, Mode: 0o755})
 		must(t, err)
 		p9test.Converse(t, func(c net.Conn) error {
-			return s.ServeConn(withListings(context.Background()), c)
+			return s.ServeConn(context.Background(), c)
 		}, version, dir, stream)
 		nothingHeld(t, volume)
 		removeAll(t, volume.Root(), dir)

@@ -3,7 +3,6 @@ package export
 import (
 	"context"
 	"slices"
-	"sync/atomic"
 	"syscall"
 
 	"bazil/p9srv"
@@ -16,44 +15,12 @@ type volDir struct {
 	readOnlyDir
 	n       *volNode
 	entries []vol.DirEntry
-	budget  *listings
+	account *p9srv.Account // of the connection, which is charged with held bytes
 	held    int64
 }
 
-// listings bounds the names that the open directories of one connection hold.
-type listings struct{ used atomic.Int64 }
-
-// maxListings is how many bytes of names a connection may hold; one directory
-// it may always list. A name takes about 80.
-const maxListings = 256 << 20
-
 // entryOverhead is what an entry takes beside the bytes of its name.
 const entryOverhead = 64
-
-type listingsKey struct{}
-
-// withListings gives a connection's context its bound.
-func withListings(ctx context.Context) context.Context {
-	return context.WithValue(ctx, listingsKey{}, new(listings))
-}
-
-// take holds n bytes, or refuses: ENOMEM. No bound allows everything.
-func (l *listings) take(n int64) error {
-	if l == nil {
-		return nil
-	}
-	if used := l.used.Add(n); used > maxListings && used > n {
-		l.used.Add(-n)
-		return syscall.ENOMEM
-	}
-	return nil
-}
-
-func (l *listings) give(n int64) {
-	if l != nil {
-		l.used.Add(-n)
-	}
-}
 
 // ReadDir's cookies count the entries of the listing that was taken at 0.
 func (d *volDir) ReadDir(ctx context.Context, off uint64, yield func(p9srv.Dirent) bool) error {
@@ -83,9 +50,9 @@ func (d *volDir) list(ctx context.Context) error {
 		n += entryOverhead + int64(len(e.Name))
 	}
 	d.forget()
-	d.budget, _ = ctx.Value(listingsKey{}).(*listings)
-	if err := d.budget.take(n); err != nil {
-		return err
+	d.account = p9srv.AccountOf(ctx)
+	if !d.account.Take(n) {
+		return syscall.ENOMEM
 	}
 	d.entries, d.held = entries, n
 	return nil
@@ -101,7 +68,7 @@ func (n *volNode) shown(entries []vol.DirEntry) []vol.DirEntry {
 }
 
 func (d *volDir) forget() {
-	d.budget.give(d.held)
+	d.account.Give(d.held)
 	d.entries, d.held = nil, 0
 }
 

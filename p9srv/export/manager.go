@@ -140,7 +140,7 @@ func (r *running) run(ctx context.Context) {
 		}
 		conns.Go(func() {
 			defer r.conns.Add(-1)
-			if err := r.server.ServeConn(withListings(ctx), c); err != nil && ctx.Err() == nil {
+			if err := r.server.ServeConn(ctx, c); err != nil && ctx.Err() == nil {
 				r.log.Info("connection ended", "export", r.spec.Name, "err", err)
 			}
 		})
