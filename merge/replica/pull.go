@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"bazil/merge"
 	"bazil/store/vol"
 )
@@ -19,6 +21,7 @@ type pull struct {
 	src     Source
 	options Options
 	queue   queue
+	greeted chan struct{} // closed when the peer was found to be another replica of the volume
 
 	result  Result
 	self    merge.Dot         // this replica and how many changes it has made
@@ -32,7 +35,7 @@ type pull struct {
 // are skipped. An error leaves what was joined so far in place, and the next
 // pull goes on from there. Content is not fetched.
 func (r *Replica) Pull(ctx context.Context, src Source, o Options) (Result, error) {
-	p := &pull{r: r, src: src, options: o, places: map[uint64]uint64{}, joined: map[uint64]*node{}}
+	p := &pull{r: r, src: src, options: o, greeted: make(chan struct{}), places: map[uint64]uint64{}, joined: map[uint64]*node{}}
 	r.begin(p)
 	defer r.end(p)
 	err := p.run(ctx)
@@ -42,8 +45,23 @@ func (r *Replica) Pull(ctx context.Context, src Source, o Options) (Result, erro
 	return p.result, err
 }
 
+// run asks for the root while it asks who the peer is, which saves a round trip.
+// Nothing is joined before that is known.
 func (p *pull) run(ctx context.Context) error {
-	if err := p.greet(ctx); err != nil {
+	v, err := p.r.Volume.View(0)
+	if err != nil {
+		return err
+	}
+	p.queue.add(&node{known: v.Ctx})
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.greet(ctx) })
+	g.Go(func() error { return p.work(ctx) })
+	return g.Wait()
+}
+
+// greet ends with the pull allowed to join, or with an error.
+func (p *pull) greet(ctx context.Context) error {
+	if err := p.meet(ctx); err != nil {
 		return err
 	}
 	v, err := p.r.Volume.View(0)
@@ -51,12 +69,12 @@ func (p *pull) run(ctx context.Context) error {
 		return err
 	}
 	p.count(v)
-	p.queue.add(&node{known: v.Ctx})
-	return p.work(ctx)
+	close(p.greeted)
+	return nil
 }
 
-// greet sees to it that the peer is another replica of the same volume.
-func (p *pull) greet(ctx context.Context) error {
+// meet sees to it that the peer is another replica of the same volume.
+func (p *pull) meet(ctx context.Context) error {
 	in, err := p.src.Info(ctx)
 	switch v := p.r.Volume; {
 	case err != nil:

@@ -33,21 +33,38 @@ func TestPullAgainTransfersNothing(t *testing.T) {
 	}
 }
 
+// TestOtherVolume: of another volume nothing is joined, though it tells of its
+// root before it tells which it is.
 func TestOtherVolume(t *testing.T) {
 	ds := newDevices(t, 2)
 	a, b := ds[0], ds[1]
-	src := &otherID{a.source()}
+	a.write("theirs", "x")
+	b.write("ours", "y")
+	src := &otherID{a.source(), make(chan struct{})}
 	if _, err := b.Pull(ctx, src, Options{}); !errors.Is(err, ErrOtherVolume) {
 		t.Fatal(err)
 	}
+	b.wantTree("ours")
 }
 
-type otherID struct{ *source }
+// otherID tells which volume it is when it has told of its root.
+type otherID struct {
+	*source
+	told chan struct{}
+}
 
 func (s *otherID) Info(ctx context.Context) (vol.Info, error) {
+	<-s.told
 	in, err := s.source.Info(ctx)
 	in.ID[0]++
 	return in, err
+}
+
+func (s *otherID) Dirs(ctx context.Context, reqs []vol.DirRequest, got func(int, vol.DirState) error) error {
+	return s.source.Dirs(ctx, reqs, func(i int, d vol.DirState) error {
+		close(s.told)
+		return got(i, d)
+	})
 }
 
 // TestOneNameOfMany: of a directory of many names a pull gets one, if one has

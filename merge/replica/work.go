@@ -92,6 +92,11 @@ func (p *pull) apply(ctx context.Context, n *node, d vol.DirState) error {
 			return err
 		}
 	}
+	select {
+	case <-p.greeted:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if err := p.r.take(ctx); err != nil {
 		return err
 	}
