@@ -112,9 +112,9 @@ func (c *Chunks) Has(id ID) bool {
 	return c.present(id)
 }
 
-// Durable says whether a copy of a chunk is here that is on disk, as far as is
-// known without reading it.
+// Durable is Has of a copy that is on disk.
 func (c *Chunks) Durable(id ID) bool {
+	c.touch(id)
 	var room [4]entry
 	entries := c.candidates(room[:0], &id)
 	c.mu.RLock()
