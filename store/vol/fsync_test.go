@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -137,6 +138,50 @@ func TestLogDamaged(t *testing.T) {
 	if len(kept) != 1 || !bytes.Equal(must[[]byte](t)(os.ReadFile(kept[0])), log) {
 		t.Errorf("kept: %q", kept)
 	}
+}
+
+// TestLogHeadDamaged: without the log's head, what it has is done again as always.
+func TestLogHeadDamaged(t *testing.T) {
+	d := newDisk(t)
+	v, h, data := loggedVolume(t, d)
+	copy(data[1000:], "logged")
+	ok(t, writeSync(h, "logged", 1000))
+	v.crash()
+	log := must[[]byte](t)(os.ReadFile(logPath(d.path)))
+	log[3] ^= 1
+	ok(t, os.WriteFile(logPath(d.path), log, 0o600))
+	if readFile(t, d.open().Root(), "f") != string(data) {
+		t.Error("lost")
+	}
+}
+
+// TestLogBehindFailedGroup: fsyncs go on while a group cannot be made, and count
+// on its number. The next process's first group is behind that, so that a crash
+// before the log is made anew leaves nothing to be suspected.
+func TestLogBehindFailedGroup(t *testing.T) {
+	d := newDisk(t)
+	v, chunks := faultyVolume(t, d)
+	data := randomBytes(3, 300_000)
+	h := openFile(t, v, writeFile(t, v.Root(), "f", string(data)).Name(), true)
+	ok(t, v.Sync(ctx))
+	chunks.fail(syscall.ENOSPC)
+	copy(data[7000:], "logged")
+	ok(t, writeSync(h, "logged", 7000))
+	if err := v.Sync(ctx); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	copy(data[9000:], "behind")
+	ok(t, writeSync(h, "behind", 9000))
+	v.crash()
+	log := must[[]byte](t)(os.ReadFile(logPath(d.path)))
+	v = d.open()
+	anotherGroup(t, v)
+	v.crash()
+	ok(t, os.WriteFile(logPath(d.path), log, 0o600))
+	if readFile(t, d.open().Root(), "f") != string(data) {
+		t.Error("lost")
+	}
+	d.logIsFine()
 }
 
 // logIsFine tells if a log was set aside.

@@ -334,7 +334,6 @@ func (l *fsyncLog) close() error {
 	defer unlock(l.writing)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failed = errClosed
 	if l.file == nil {
 		return nil
 	}

@@ -272,7 +272,7 @@ func (v *Volume) replayed(found *foundLog, wrong bool) {
 	defer v.mu.Unlock()
 	v.replaying = false
 	v.log.begin(v.state.moment, len(found.records) > 0, wrong)
-	v.state.group, v.state.left = max(v.state.group, found.until), nil
+	v.state.group = max(v.state.group, found.until)
 	if n := len(found.records); n > 0 {
 		v.o.Log.Info("fsyncs since the last commit group were done again", "volume", v.id.String(), "records", n)
 		v.committer.wake()

@@ -151,6 +151,7 @@ func TestJudgeLog(t *testing.T) {
 		{"after a later one", two, state{moment: moment{7, 5}}, nil, false},
 		{"before them", two, state{moment: moment{5, 2}}, nil, true},
 		{"another process's group", two, state{moment: moment{6, 3}}, nil, true},
+		{"another process's group of the last number", two, state{moment: moment{6, 4}}, nil, true},
 		{"another process's later group", two, state{moment: moment{6, 9}}, nil, false},
 		{"a file that was left", two, state{moment: moment{6, 9}, left: map[uint64]uint64{9: 4}}, []uint64{1, 2, 3, 4, 5}, false},
 		{"a file that was left later", two, state{moment: moment{6, 9}, left: map[uint64]uint64{9: 5}}, nil, false},
@@ -201,6 +202,40 @@ func BenchmarkHostileLog(b *testing.B) {
 				judgeLog(log, int64(area), &state{moment: moment{5, 3}})
 			}
 		})
+	}
+}
+
+// TestLogRecordIsBound: a record that is put elsewhere, or in another volume's log,
+// does not open, whatever its checksum; one with what is not known is none.
+func TestLogRecordIsBound(t *testing.T) {
+	id, sealer := ID{4}, store.NewSealer(store.SharingKey{7})
+	record := func(at int) logHit {
+		s := sealedLog{sampleLogRecord(1).logPlace, sampleLogRecord(1).encode()}
+		b := s.appendTo(nil, id, sealer)
+		n := recordHeader + int(binary.BigEndian.Uint32(b[8:]))
+		if at > 0 {
+			b[at] ^= 1
+			binary.BigEndian.PutUint32(b[4:], crc32.Checksum(b[8:n], crcTable))
+		}
+		hit, _, found := findRecord(b)
+		if found == (at > 0 && at < 16) {
+			t.Errorf("byte %d changed: found %v", at, found)
+		}
+		return hit
+	}
+	whole := record(0)
+	if _, err := whole.open(id, sealer); err != nil {
+		t.Error(err)
+	}
+	if _, err := whole.open(ID{5}, sealer); !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("in another volume's log: %v", err)
+	}
+	record(13)
+	for at := 16; at < recordHeader; at++ {
+		hit := record(at)
+		if _, err := hit.open(id, sealer); !errors.Is(err, store.ErrDamaged) {
+			t.Errorf("byte %d changed: %v", at, err)
+		}
 	}
 }
 
