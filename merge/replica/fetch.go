@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -22,7 +23,8 @@ const (
 
 // Fetch gets the content that the volume refers to and that is not here, in
 // the order in which it was heard of. What the peer does not have is left for
-// another. An error leaves what came in place.
+// another. An error leaves what came in place, and a file whose content is not
+// well formed does not keep that of others from being got.
 func (r *Replica) Fetch(ctx context.Context, src Source, o Options) (Result, error) {
 	f := &fetch{r: r, src: src, options: o, lacking: map[store.ID]bool{}}
 	err := f.run(ctx)
@@ -41,6 +43,8 @@ type fetch struct {
 	mu      sync.Mutex // guards result and lacking
 	result  Result
 	lacking map[store.ID]bool // asked for, and the peer has not
+
+	bad error // why a file cannot be looked at, whoever may have its content
 }
 
 func (f *fetch) run(ctx context.Context) error {
@@ -51,6 +55,9 @@ func (f *fetch) run(ctx context.Context) error {
 	})
 	if saved := saving.Wait(); saved != nil {
 		return saved
+	}
+	if err == nil {
+		err = f.bad
 	}
 	return err
 }
@@ -138,6 +145,11 @@ func (f *fetch) look(ctx context.Context, wants []vol.Want) (*round, error) {
 			}
 			return ctx.Err()
 		})
+		if malformed(err) {
+			f.result.Missing++
+			f.bad = fmt.Errorf("%q: %w", w.Path, err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -148,6 +160,12 @@ func (f *fetch) look(ctx context.Context, wants []vol.Want) (*round, error) {
 		}
 	}
 	return out, nil
+}
+
+// malformed says whether an error is about one file, and would be the same
+// whoever is asked for its content.
+func malformed(err error) bool {
+	return errors.Is(err, vol.ErrBody) || errors.Is(err, vol.ErrVersion) || errors.Is(err, store.ErrDamaged)
 }
 
 func (f *fetch) lacks(id store.ID) bool {

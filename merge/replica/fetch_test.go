@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"bazil/store"
+	"bazil/store/vol"
 )
 
 // fetchAll fetches what from has of d's content.
@@ -16,6 +18,36 @@ func fetchAll(tb testing.TB, d, from *device) Result {
 	r, err := d.Fetch(ctx, from.source(), Options{})
 	check(tb, err)
 	return r
+}
+
+// TestFetchBesideMalformed: a file that a peer has made up keeps no other's
+// content away, and is told of.
+func TestFetchBesideMalformed(t *testing.T) {
+	ds := newDevices(t, 2)
+	a, b := ds[0], ds[1]
+	for i, name := range []string{"before", "bad", "behind"} {
+		a.write(name, noise(uint64(i), 1<<20))
+	}
+	src := a.source()
+	src.lie = func(d *vol.DirState) {
+		for i := range d.Entries {
+			if v := d.Entries[i].Versions; d.Entries[i].Name == "bad" {
+				body := []byte(v[0].Content)
+				body[len(body)-65] = 5 // its level
+				v[0].Content = string(body)
+			}
+		}
+	}
+	if _, err := b.Pull(ctx, src, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := b.Fetch(ctx, a.source(), Options{})
+	if !errors.Is(err, vol.ErrBody) || !strings.Contains(err.Error(), `"bad"`) || r.Missing != 1 || r.Files != 2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if b.read("before") != noise(0, 1<<20) || b.read("behind") != noise(2, 1<<20) {
+		t.Error("what is whole differs")
+	}
 }
 
 func TestFetch(t *testing.T) {

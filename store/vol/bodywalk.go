@@ -14,7 +14,9 @@ type chunkGetter interface {
 }
 
 // walkChunks calls fn for the ID of each chunk that a body needs, manifests
-// (extent chunks) before what they lead to; some may come more than once.
+// (extent chunks) before what they lead to; others may come more than once. A
+// manifest stands for one part of a file: one that comes again is of a body that
+// nobody has written, and that may be endless.
 // Only this device's chunks are looked at: manifests that are not here, whose
 // chunks are therefore unknown, are returned as missing. A damaged manifest
 // and fn's errors end the walk.
@@ -45,7 +47,8 @@ type chunkWalk struct {
 	sealer  *store.Sealer
 	fn      func(id store.ID, manifest bool, content int64) error
 	missing []store.ID
-	sealed  []byte // scratch
+	below   map[store.ID]bool // manifests that others have led to
+	sealed  []byte            // scratch
 }
 
 func (w *chunkWalk) node(r extentRef, level int, lo int64, root bool) error {
@@ -67,11 +70,26 @@ func (w *chunkWalk) node(r extentRef, level int, lo int64, root bool) error {
 		}
 	}
 	for i := range n.children {
+		if err := w.once(n.children[i].ptr.ID); err != nil {
+			return err
+		}
 		clo, _ := partBounds(level, lo, int(n.children[i].index))
 		if err := w.node(n.children[i].extentRef, level-1, clo, false); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// once fails for a manifest that came before.
+func (w *chunkWalk) once(id store.ID) error {
+	if w.below[id] {
+		return fmt.Errorf("extent chunk %v: %w: it is in two places", id, ErrBody)
+	}
+	if w.below == nil {
+		w.below = make(map[store.ID]bool)
+	}
+	w.below[id] = true
 	return nil
 }
 

@@ -51,6 +51,32 @@ func copyManifests(t *testing.T, a, b *store.Chunks, sealer *store.Sealer, body 
 	}
 }
 
+// TestManifestLoop: a few extent chunks that lead to each other again and again
+// are no file of any size, but a malformed one.
+func TestManifestLoop(t *testing.T) {
+	env := testEnv(t, 0)
+	child := extentRef{count: 2, alloc: 2, ptr: testPointer(1)} // nobody has it
+	level := 1
+	for ; level <= 2; level++ {
+		children := make([]extentChild, 256)
+		for i := range children {
+			children[i] = extentChild{index: uint8(i), extentRef: child}
+		}
+		p, _, err := env.seal(ctx, store.ChunkExtents, plaintext{bytes: encodeExtentInner(nil, level, children)}, nil)
+		ok(t, err)
+		child = extentRef{count: 256 * child.count, alloc: 256 * child.alloc, ptr: p}
+	}
+	body := bodyInfo{form: formExtents, size: levelSize(level - 1), allocated: child.alloc, level: level - 1, ptr: child.ptr}.encode()
+	calls := 0
+	missing, err := walkChunks(ctx, walkable(env), env.sealer, body, func(store.ID, bool) error {
+		calls++
+		return nil
+	})
+	if !errors.Is(err, ErrBody) || calls > 10 {
+		t.Errorf("%v after %d chunks, %d of them missing", err, calls, len(missing))
+	}
+}
+
 func TestMissingChunks(t *testing.T) {
 	a, b, sealer := twoStores(t)
 	data := randomBytes(30, 3<<20)
