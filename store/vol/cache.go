@@ -152,6 +152,7 @@ func (v *Volume) dirty(gen uint64) bool {
 func (v *Volume) evict(e *entry) {
 	v.cache.remove(e)
 	delete(e.dir.children, e.name)
+	e.dir.left++
 	if !e.rec.empty() {
 		e.dir.cached--
 	}

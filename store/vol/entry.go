@@ -44,6 +44,7 @@ type dir struct {
 	touched  int64         // when names last came or went, since that was put in the entry's record
 	change   uint64        // the number of that change
 	gone     bool          // the place is no longer remembered
+	left     uint64        // how many names left memory
 	swept    string        // the loose name that a sweep comes to next; "": the first
 
 	edits  uint64     // goes up when what List returns may have changed

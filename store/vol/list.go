@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -44,11 +43,10 @@ func (n *Node) List(ctx context.Context) ([]DirEntry, error) {
 		if d.list != nil && d.listed == d.edits {
 			return d.list, nil
 		}
-		l := v.newLister(d)
-		if !l.look(try < 3) {
-			continue
+		l := v.newLister(d, try < 3)
+		if l.gather() && l.look() {
+			return l.merge()
 		}
-		return l.merge(try < 3)
 	}
 }
 
@@ -58,7 +56,9 @@ func (n *Node) List(ctx context.Context) ([]DirEntry, error) {
 type lister struct {
 	v      *Volume
 	d      *dir
+	pauses bool   // v.mu is given free now and then
 	edits  uint64 // d.edits of that moment
+	left   uint64 // d.left of then
 	done   uint64 // v.done of then
 	live   uint64 // d.live of then
 	last   []DirEntry
@@ -70,28 +70,57 @@ type lister struct {
 }
 
 // newLister finds out what a listing of d is made of. v.mu is held.
-func (v *Volume) newLister(d *dir) *lister {
-	l := &lister{v: v, d: d, edits: d.edits, done: v.done, live: d.live}
-	switch {
-	case d.list != nil && d.edited != nil:
-		l.last, l.entries = d.list, slices.Collect(maps.Values(d.edited))
-	case d.cached == d.records:
-		l.entries = slices.AppendSeq(make([]*entry, 0, len(d.children)), maps.Values(d.children))
-	default:
-		l.stored, l.entries = true, v.unsaved(d)
+func (v *Volume) newLister(d *dir, pauses bool) *lister {
+	l := &lister{v: v, d: d, pauses: pauses, edits: d.edits, left: d.left, done: v.done, live: d.live}
+	if d.list != nil && d.edited != nil {
+		l.last = d.list
+	} else {
+		l.stored = d.cached != d.records
 	}
 	return l
 }
 
-// look asks the changed entries. v.mu is held, but given free in between, if it
-// may be; it is false if d was changed meanwhile. An entry that left memory
-// then tells what it told before.
-func (l *lister) look(mayPause bool) bool {
-	l.pause(mayPause, func() { l.entries = sortNames(l.entries) })
-	l.changed = make([]DirEntry, len(l.entries))
+// gather finds the changed entries. v.mu is held, but given free in between; it
+// is false if names were changed or left memory meanwhile.
+func (l *lister) gather() bool {
+	from, wanted := l.d.children, func(*entry) bool { return true }
+	switch {
+	case l.last != nil:
+		from = l.d.edited
+	case l.stored:
+		wanted = l.v.unsaved
+	}
+	room := len(from)
+	if l.stored {
+		room = 0
+	}
+	l.pause(l.pauses, func() { l.entries = make([]*entry, 0, room) })
+	n := 0
+	for _, e := range from {
+		if n++; n%listPiece == 0 {
+			l.pause(l.pauses, func() {})
+		}
+		if l.d.edits != l.edits || l.d.left != l.left {
+			return false
+		}
+		if wanted(e) {
+			l.entries = append(l.entries, e)
+		}
+	}
+	return true
+}
+
+// look asks the changed entries. v.mu is held, but given free in between; it is
+// false if d was changed meanwhile. An entry that left memory then tells what it
+// told before.
+func (l *lister) look() bool {
+	l.pause(l.pauses, func() {
+		l.entries = sortNames(l.entries)
+		l.changed = make([]DirEntry, len(l.entries))
+	})
 	for i, e := range l.entries {
 		if i%listPiece == listPiece-1 {
-			l.pause(mayPause, runtime.Gosched)
+			l.pause(l.pauses, func() {})
 		}
 		if l.d.edits != l.edits {
 			return false
@@ -101,10 +130,10 @@ func (l *lister) look(mayPause bool) bool {
 	return true
 }
 
-// merge puts the listing together, and remembers it. v.mu is held, but not
-// meanwhile; where that may be, as before.
-func (l *lister) merge(mayPause bool) (out []DirEntry, err error) {
-	l.pause(mayPause || !l.stored, func() { err = l.fill() })
+// merge puts the listing together, and remembers it. v.mu is held, but given
+// free in between.
+func (l *lister) merge() (out []DirEntry, err error) {
+	l.pause(l.pauses || !l.stored, func() { err = l.fill() })
 	if err != nil {
 		return nil, l.v.damage(err)
 	}
@@ -114,11 +143,14 @@ func (l *lister) merge(mayPause bool) (out []DirEntry, err error) {
 	return l.out, nil
 }
 
-// pause does what needs no lock.
+// pause does what needs no lock, after those who waited for it: unlocking makes
+// them runnable behind us on this processor only, and where others collect garbage
+// they would stay there until we are preempted, after 10 ms and more.
 func (l *lister) pause(may bool, do func()) {
 	if may {
 		l.v.mu.Unlock()
 		defer l.v.mu.Lock()
+		runtime.Gosched()
 	}
 	do()
 }
@@ -224,18 +256,13 @@ func (d *dir) edit(e *entry) {
 	}
 }
 
-// listPiece is how many names are looked at before others have their turn: each
+// listPiece is how many names are gathered or looked at before others have their turn: each
 // costs a third of a microsecond, and 60,000 at once kept them waiting for 28 ms.
 const listPiece = 2048
 
-// unsaved are the names in memory that Bolt may have otherwise, in any order.
-func (v *Volume) unsaved(d *dir) (changed []*entry) {
-	for name, e := range d.children {
-		if name != "" && (v.dirty(e.gen) || e.node != nil && e.node.pinned()) {
-			changed = append(changed, e)
-		}
-	}
-	return changed
+// unsaved says whether Bolt may have a name otherwise.
+func (v *Volume) unsaved(e *entry) bool {
+	return e.name != "" && (v.dirty(e.gen) || e.node != nil && e.node.pinned())
 }
 
 // sortKey stands for an entry while it is sorted: 8 bytes of its name behind

@@ -70,9 +70,10 @@ func TestListAfterEveryChange(t *testing.T) {
 func listStored(t *testing.T, v *Volume, n *Node) []DirEntry {
 	v.mu.Lock()
 	d := must[*dir](t)(n.dir())
-	l := v.newLister(d)
-	l.last, l.stored, l.entries = nil, true, v.unsaved(d)
-	l.look(false)
+	l := v.newLister(d, false)
+	l.last, l.stored = nil, true
+	l.gather()
+	l.look()
 	v.unlock()
 	ok(t, l.fill())
 	return l.out
