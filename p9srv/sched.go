@@ -20,7 +20,9 @@ import (
 // It takes the watchdog a millisecond or two to find a slow request. So that
 // many slow ones do not add up before a request that comes behind them, a
 // Tflush of theirs for example, reads and writes pass the baton themselves
-// while there are any (mayBeSlow).
+// while there are any (mayBeSlow). If all reads did, so that chunks of several
+// small files are opened at once, four readers would get the files of a source
+// tree at 95 MB/s and not at 117 to 139.
 
 // hold serves the connection for as long as it has the baton.
 func (c *conn) hold() {

@@ -95,7 +95,10 @@ func (s *splitStream) take(n int) *streamPiece {
 }
 
 // takeBytes is the first n bytes, in memory that has little else and is no
-// longer the stream's: they stay in the cache when the stream is gone.
+// longer the stream's: they stay in the cache when the stream is gone. Pieces
+// that are parts of the stream's memory, which then goes on in new memory, cost
+// more than the copy: random bytes were taken at 395 to 498 MB/s and not at 514
+// to 540, as a stream that keeps its memory has it in the processor's cache.
 func (s *splitStream) takeBytes(n int) []byte {
 	if n == len(s.buf) && max(cap(s.buf), cap(s.mem)) <= n+n/8 {
 		return s.buf
