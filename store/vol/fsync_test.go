@@ -128,7 +128,8 @@ func TestLogDamaged(t *testing.T) {
 	var events bytes.Buffer
 	o := d.options()
 	o.Log = slog.New(slog.NewTextHandler(&events, nil))
-	if readFile(t, d.openWith(o).Root(), "f") != string(data) {
+	v = d.openWith(o)
+	if readFile(t, v.Root(), "f") != string(data) {
 		t.Error("the file is another")
 	}
 	if !strings.Contains(events.String(), "writes that fsync had made durable may be missing") {
@@ -137,6 +138,11 @@ func TestLogDamaged(t *testing.T) {
 	kept := must[[]string](t)(filepath.Glob(logPath(d.path) + ".*"))
 	if len(kept) != 1 || !bytes.Equal(must[[]byte](t)(os.ReadFile(kept[0])), log) {
 		t.Errorf("kept: %q", kept)
+	}
+	ok(t, v.Close())
+	ok(t, Remove(d.path))
+	if left := must[[]os.DirEntry](t)(os.ReadDir(filepath.Dir(d.path))); len(left) != 0 {
+		t.Errorf("left of the removed volume: %v", left)
 	}
 }
 

@@ -135,6 +135,11 @@ func TestJudgeLog(t *testing.T) {
 	two := logOf(id, sealer, recs(4, 5), recs(1, 2, 3))
 	foreign := sampleLogRecord(6)
 	foreign.process = 8
+	foreign.until = 6
+	own := sampleLogRecord(1)
+	own.after.process = own.process
+	other := recs(1, 2, 3)
+	other[1].ino = 8
 	old := sampleLogRecord(2)
 	old.after, old.until = moment{5, 9}, 9
 	batch := recs(1, 2)
@@ -153,6 +158,11 @@ func TestJudgeLog(t *testing.T) {
 		{"another process's group", two, state{moment: moment{6, 3}}, nil, true},
 		{"another process's group of the last number", two, state{moment: moment{6, 4}}, nil, true},
 		{"another process's later group", two, state{moment: moment{6, 9}}, nil, false},
+		{"an earlier one of the same process", logOf(id, sealer, []*logRecord{own}), state{moment: moment{7, 2}}, nil, true},
+		{"two processes, the later in the first area", logOf(id, sealer, []*logRecord{foreign}, recs(4, 5)), state{moment: moment{5, 3}}, []uint64{4, 5, 6}, false},
+		{"one is missing that was on disk", logOf(id, sealer, recs(4, 5), recs(7)), state{moment: moment{5, 3}}, []uint64{4, 5}, true},
+		{"one is missing that was not", logOf(id, sealer, recs(4, 5), []*logRecord{batchOf(5, 7)}), state{moment: moment{5, 3}}, []uint64{4, 5}, false},
+		{"others between those of a file that was left", logOf(id, sealer, other), state{moment: moment{6, 9}, left: map[uint64]uint64{9: 4}}, []uint64{1, 3}, false},
 		{"a file that was left", two, state{moment: moment{6, 9}, left: map[uint64]uint64{9: 4}}, []uint64{1, 2, 3, 4, 5}, false},
 		{"a file that was left later", two, state{moment: moment{6, 9}, left: map[uint64]uint64{9: 5}}, nil, false},
 		{"torn, and not on disk before", torn(two, 1), state{moment: moment{5, 3}}, []uint64{1, 2, 3, 4}, false},

@@ -121,11 +121,12 @@ func Create(path string, id ID, o Options) error {
 	return nil
 }
 
-// Remove removes the file of a volume that nobody has open, with its log.
+// Remove removes the file of a volume that nobody has open, with its log and
+// those that were put aside.
 func Remove(path string) error {
-	err := os.Remove(logPath(path))
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil
+	logs, err := filepath.Glob(globQuote(logPath(path)) + "*")
+	for _, name := range logs {
+		err = errors.Join(err, os.Remove(name))
 	}
 	return errors.Join(os.Remove(path), err)
 }
