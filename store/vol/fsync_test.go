@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -146,6 +147,32 @@ func TestLogDamaged(t *testing.T) {
 	}
 }
 
+// TestLogRedoneStuck: a file that cannot be flushed after its record was done
+// again keeps that: the state says from which group on records of it count.
+func TestLogRedoneStuck(t *testing.T) {
+	for _, left := range []uint64{0, 1} {
+		d := newDisk(t)
+		v, chunks := faultyVolume(t, d)
+		f := writeFile(t, v.Root(), "f", string(randomBytes(3, 300_000)))
+		ok(t, v.Sync(ctx))
+		anotherGroup(t, v)
+		chunks.fail(fmt.Errorf("a chunk that it needs: %w", store.ErrNotFound))
+		want := v.state.group
+		if left > 0 {
+			v.state.left, want = map[uint64]uint64{f.Ino(): left}, left
+		}
+		ok(t, v.redo(&logRecord{logPlace: logPlace{ino: f.Ino()}, logChange: logChange{limit: math.MaxInt64, size: 300_000, ranges: []fileRun{{0, 3}}, data: []byte("new")}}))
+		if err := v.Sync(ctx); !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+		var s state
+		ok(t, v.db.View(func(tx *bbolt.Tx) (err error) { s, err = readState(tx); return err }))
+		if got := s.left[f.Ino()]; got != want {
+			t.Errorf("records count from group %d on, want %d", got, want)
+		}
+	}
+}
+
 // TestLogHeadDamaged: without the log's head, what it has is done again as always.
 func TestLogHeadDamaged(t *testing.T) {
 	d := newDisk(t)
@@ -220,16 +247,18 @@ func TestLogOfClosing(t *testing.T) {
 	set(false, false)
 }
 
-// goneChunks removes a file when a chunk of it is stored, which fails.
-type goneChunks struct {
+// hookChunks calls a function before it stores a chunk, which the error of that
+// prevents.
+type hookChunks struct {
 	*store.Chunks
-	once   sync.Once
-	remove func()
+	before func() error
 }
 
-func (g *goneChunks) Put(context.Context, store.ID, []byte) (bool, error) {
-	g.once.Do(g.remove)
-	return false, store.ErrNotFound
+func (h *hookChunks) Put(ctx context.Context, id store.ID, sealed []byte) (bool, error) {
+	if err := h.before(); err != nil {
+		return false, err
+	}
+	return h.Chunks.Put(ctx, id, sealed)
 }
 
 // TestLogStuckThenGone: a file that cannot be flushed is removed while the others
@@ -239,16 +268,70 @@ func TestLogStuckThenGone(t *testing.T) {
 	v, h, data := loggedVolume(t, d)
 	copy(data[7000:], "logged")
 	ok(t, writeSync(h, "logged", 7000))
-	v.env.chunks = &goneChunks{Chunks: d.chunks, remove: func() {
+	remove := sync.OnceFunc(func() {
 		ok(t, v.Root().Unlink(ctx, "f"))
 		ok(t, h.Close())
-	}}
+	})
+	v.env.chunks = &hookChunks{d.chunks, func() error { remove(); return store.ErrNotFound }}
 	if err := v.Sync(ctx); !errors.Is(err, store.ErrNotFound) {
 		t.Fatal(err)
 	}
 	v.crash()
 	if readFile(t, d.open().Root(), "f") != string(data) {
 		t.Error("lost")
+	}
+}
+
+// TestLogBesideGroup: an fsync while a group is on its way has what the group has
+// of its file, too, whether the group becomes durable or not, and goes on to count
+// if the next group cannot flush the file.
+func TestLogBesideGroup(t *testing.T) {
+	for name, outcome := range map[string]error{"durable": nil, "failed": syscall.ENOSPC} {
+		d := newDisk(t)
+		v, h, data := loggedVolume(t, d)
+		copy(data[7000:], "group")
+		must[int](t)(h.WriteAt(ctx, []byte("group"), 7000))
+		beside := sync.OnceFunc(func() {
+			copy(data[9000:], "beside")
+			if n := v.bySync(func() { ok(t, writeSync(h, "beside", 9000)) }); n != 0 {
+				t.Errorf("%s: fsync waited for the group", name)
+			}
+		})
+		err := outcome
+		v.env.chunks = &hookChunks{d.chunks, func() error { beside(); return err }}
+		if got := v.Sync(ctx); !errors.Is(got, outcome) {
+			t.Fatal(name, got)
+		}
+		if err = store.ErrNotFound; outcome == nil {
+			if got := v.Sync(ctx); !errors.Is(got, store.ErrNotFound) {
+				t.Fatal(name, got)
+			}
+		}
+		v.crash()
+		if readFile(t, d.open().Root(), "f") != string(data) {
+			t.Errorf("%s: lost", name)
+		}
+	}
+}
+
+// TestLogStuckLater: records that a group made obsolete are not done again to a
+// file that a later group could not flush.
+func TestLogStuckLater(t *testing.T) {
+	d := newDisk(t)
+	v, h, data := loggedVolume(t, d)
+	ok(t, writeSync(h, "old", 7000))
+	ok(t, v.Sync(ctx))
+	copy(data, randomBytes(4, logBytesMax+1))
+	must[int](t)(h.WriteAt(ctx, data[:logBytesMax+1], 0))
+	ok(t, h.Sync(ctx)) // by a group
+	v.env.chunks = &hookChunks{d.chunks, func() error { return store.ErrNotFound }}
+	must[int](t)(h.WriteAt(ctx, []byte("stuck"), 0))
+	if err := v.Sync(ctx); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	v.crash()
+	if readFile(t, d.open().Root(), "f") != string(data) {
+		t.Error("an old record was done again")
 	}
 }
 

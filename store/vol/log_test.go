@@ -72,7 +72,10 @@ func TestLog(t *testing.T) {
 			copy(data[off:], secret)
 			ok(t, writeSync(h, secret, off))
 		}
-		ok(t, h.Sync(ctx)) // nothing to do
+		seq := v.log.seq
+		if ok(t, h.Sync(ctx)); v.log.seq != seq {
+			t.Error("what is in the log is logged again")
+		}
 	}); n != 0 {
 		t.Fatalf("%d groups", n)
 	}
@@ -327,6 +330,9 @@ func TestLogReplayGroups(t *testing.T) {
 	v.replaying = true
 	v.mu.Unlock()
 	ok(t, v.Sync(ctx)) // by a group
+	if !v.log.areas[0].used && !v.log.areas[1].used {
+		t.Error("the log does not count any more")
+	}
 	v.crash()
 	v = d.open()
 	v.mu.Lock()

@@ -116,7 +116,7 @@ func (c *content) take(present bool) (ch logChange, none, ok bool) {
 	defer c.mu.Unlock()
 	u := c.older.with(c.fresh)
 	switch {
-	case c.bad != nil || u.over || c.fresh.touched && !present:
+	case u.over || c.fresh.touched && !present:
 		return ch, false, false
 	case !u.touched:
 		return ch, true, true
