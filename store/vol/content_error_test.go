@@ -75,6 +75,10 @@ func TestManifestLoop(t *testing.T) {
 	if !errors.Is(err, ErrBody) || calls > 10 {
 		t.Errorf("%v after %d chunks, %d of them missing", err, calls, len(missing))
 	}
+	m := &marker{ctx: ctx, chunks: walkable(env), sealer: env.sealer, keep: func(store.ID) {}}
+	if err := m.body(body); err != nil || len(m.found.Damaged) != 1 { // force may free the rest
+		t.Errorf("marking: %v, %v damaged", err, m.found.Damaged)
+	}
 }
 
 func TestMissingChunks(t *testing.T) {

@@ -22,8 +22,8 @@ func (v *Volume) MarkChunks(ctx context.Context, keep func(store.ID)) error {
 // Marked is what marking found on its way.
 type Marked struct {
 	Inline int64 // bytes of files that stand in their entries
-	// Damaged are the chunks that list others and cannot be read: what only
-	// they lead to is not marked.
+	// Damaged are the chunks that list others and cannot be read, or are of a
+	// file that a peer has made up: what only they lead to is not marked.
 	Damaged []store.ID
 }
 
@@ -177,7 +177,7 @@ func (m *marker) body(b Body) error {
 		}
 		return m.ctx.Err()
 	})
-	if errors.Is(err, store.ErrDamaged) {
+	if errors.Is(err, store.ErrDamaged) || errors.Is(err, ErrBody) && last != (store.ID{}) {
 		m.found.Damaged = append(m.found.Damaged, last)
 		return nil
 	}

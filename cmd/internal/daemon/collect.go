@@ -167,6 +167,10 @@ func (m *marking) damaged(where string, found vol.Marked) error {
 	if len(found.Damaged) == 0 || m.force {
 		return nil
 	}
+	return damagedChunk(where, found)
+}
+
+func damagedChunk(where string, found vol.Marked) error {
 	return ctlfs.Errorf(syscall.EIO, "%s: chunk %v, which lists others, is damaged: store repair gets a good copy if a peer has one; with force what only it leads to is freed",
 		where, found.Damaged[0])
 }
@@ -198,35 +202,41 @@ func (m *marking) removed(ctx context.Context, keep func(store.ID)) error {
 }
 
 // removedFile marks a removed volume. Which sharing key it had is not
-// recorded: all are tried.
+// recorded: all are tried, and one that reads all of it is its own. Where none
+// does, since something is damaged, what any of them has led to is kept.
 func (m *marking) removedFile(ctx context.Context, path string, keep func(store.ID)) error {
 	if fi, err := os.Stat(path); err == nil && fi.Size() == 0 {
 		return nil // its making was cut short
 	}
 	var errs []error
+	marked := false
 	for _, name := range m.d.store.SharingKeys() {
-		key, err := m.d.sharingKey(name)
-		if err == nil {
-			err = m.removedUnder(ctx, path, key, keep)
-		}
-		if err == nil || ctx.Err() != nil {
+		found, err := m.removedUnder(ctx, path, name, keep)
+		if err == nil && len(found.Damaged) == 0 || ctx.Err() != nil {
 			return err
 		}
+		if err == nil {
+			marked, err = true, damagedChunk("removed volume "+path, found)
+		}
 		errs = append(errs, fmt.Errorf("sharing key %q: %w", name, err))
+	}
+	if marked && m.force {
+		return nil
 	}
 	return fmt.Errorf("removed volume %s cannot be read, so nothing is freed; remove the file if it is not to be restored: %w", path, errors.Join(errs...))
 }
 
-func (m *marking) removedUnder(ctx context.Context, path string, key store.SharingKey, keep func(store.ID)) error {
+func (m *marking) removedUnder(ctx context.Context, path, sharing string, keep func(store.ID)) (vol.Marked, error) {
+	key, err := m.d.sharingKey(sharing)
+	if err != nil {
+		return vol.Marked{}, err
+	}
 	o := m.d.volumeOptions(filepath.Base(path), key)
 	o.Fetch = nil
 	v, err := vol.Open(path, o)
 	if err != nil {
-		return err
+		return vol.Marked{}, err
 	}
 	found, err := v.MarkContent(ctx, keep, nil)
-	if err == nil {
-		err = m.damaged("removed volume "+path, found)
-	}
-	return errors.Join(err, v.Close())
+	return found, errors.Join(err, v.Close())
 }

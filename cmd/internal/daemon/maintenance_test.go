@@ -382,3 +382,26 @@ func TestAutoCollect(t *testing.T) {
 		t.Errorf("%d of %d bytes are left", now, full)
 	}
 }
+
+// TestForcedCollectKeepsRemovedVolumes: of a removed volume that can be restored
+// nothing is freed because another sharing key than its own cannot read it.
+func TestForcedCollectKeepsRemovedVolumes(t *testing.T) {
+	d := start(t, "")
+	key := [32]byte{1}
+	if err := (keyring{d}).Add(t.Context(), "zz", key[:]); err != nil { // tried last
+		t.Fatal(err)
+	}
+	must(t, d, "volume create gone sharing=zz")
+	write(t, d, "gone/f", noise(2, 300<<10))
+	e, err := volumeObject{d, "gone"}.entry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, d, "volume remove gone")
+	before := d.store.Chunks().Stats()
+	must(t, d, "store collect force")
+	if after := d.store.Chunks().Stats(); after.Chunks != before.Chunks {
+		t.Errorf("%+v became %+v", before, after)
+	}
+	must(t, restart(t, d), "volume restore "+e.ID.String()+" gone sharing=zz")
+}
