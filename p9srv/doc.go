@@ -41,7 +41,13 @@
 // runs. A request that came before another may be answered after it.
 //
 // Replies gather in the output (output.go) and are written when no whole
-// request is left in the read buffer, or when they are many. Data of more than
+// request is left in the read buffer, or when they are many. With 16 walks,
+// getattrs and clunks in flight a write has 14 of them, and a request costs 1.9 us
+// of processor time, a third of it the system's. Writing after 8 replies, so that
+// the client works at the same time, waiting for the next request in poll(2) for
+// 50 us before the goroutine is parked, and taking the volume's lock three times
+// rather than six for the three requests changed that by less than it varies from
+// run to run. Data of more than
 // 8 KiB is not copied: it goes out of the tree's own memory (BufferReader) or of
 // the buffer that it was read into.
 //

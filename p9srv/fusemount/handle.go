@@ -24,10 +24,18 @@ import (
 // has one set of pages for all who have the file open, and would give the
 // pages that one reader of the old version asked for to those who opened the
 // new one. So a handle that only reads opens the file again when it has
-// changed (inode.turned); what is removed, it goes on reading. Another node of
-// the kernel for each version would keep them apart, but a QID does not tell a
-// file that was replaced from one that is being written, whose new bytes a reader
-// must see; and without the kernel's pages every read would be a request.
+// changed (inode.turned); what is removed, it goes on reading.
+//
+// Another node of the kernel for the version that a peer brought would keep the
+// pages apart, as those of a file that was renamed over are, and the volume could
+// say in its change event that a peer replaced the file, which a QID does not tell
+// from a write here, whose bytes a reader must see. But the two nodes would be one
+// file, with one number, one name and one set of locks. What is changed through
+// one (bytes, size, times) would have to be told the kernel of the other each time;
+// a writer that has the old one open or mapped would go on over its pages while
+// the server shows one version to both; and the event comes when some have
+// already opened the new version by the old node. Without the kernel's pages every
+// read would be a request.
 type handle struct {
 	b      *bridge
 	n      *inode
