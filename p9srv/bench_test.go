@@ -166,12 +166,20 @@ func TestRequestsDoNotAllocate(t *testing.T) {
 		},
 	} {
 		run()
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		run()
-		runtime.ReadMemStats(&after)
-		if per := float64(after.Mallocs-before.Mallocs) / n; per > 0.5 && !raceEnabled {
+		per := allocations(run) / n
+		for try := 0; per > 0.5 && try < 20; try++ { // a collection empties the pools
+			per = min(per, allocations(run)/n)
+		}
+		if per > 0.5 && !raceEnabled {
 			t.Errorf("%s: %.2f allocations", name, per)
 		}
 	}
+}
+
+func allocations(run func()) float64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	run()
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs - before.Mallocs)
 }
