@@ -128,7 +128,8 @@ func (v *VolumeSource) dirs(ctx context.Context, reqs []vol.DirRequest, got func
 }
 
 // Bounds of the memory that directories on their way take, or pieces of large
-// ones, as their records' bytes and nameBytes for each name. One that is larger
+// ones, as their records' bytes and nameBytes for each name, or each version or
+// setting of one that has several. One that is larger
 // than fewBytes, as a piece of names with many settings may be, waits for its
 // turn: only one of them comes in at a time.
 const (
@@ -205,8 +206,20 @@ func (in *incoming) names(body []byte) error {
 	if err := parseNames(body, &in.dir); err != nil {
 		return lied(fmt.Errorf("directory %d: %w", in.dir.Dir, err))
 	}
-	in.size += nameBytes * (len(in.dir.Entries) - before)
+	for i := range in.dir.Entries[before:] {
+		in.size += memoryOf(&in.dir.Entries[before+i])
+	}
 	return nil
+}
+
+// memoryOf is about what a name takes beside its record's bytes: versions and
+// settings may be a few of these each and take much more.
+func memoryOf(n *vol.NamedEntry) int {
+	size := nameBytes * max(1, len(n.Versions), len(n.Attrs))
+	for i := range n.Attrs {
+		size += 16 * len(n.Attrs[i].Dots)
+	}
+	return size
 }
 
 // takeTurn waits until no other large directory is on its way.
