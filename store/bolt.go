@@ -97,8 +97,8 @@ func (b *Bolt) Tight() bool {
 	return b.tight.Load()
 }
 
-// makeRoom makes room for twice what is to be kept, so that this is rare, or
-// once. Where the file system cannot do that, what is used is all there is. The
+// makeRoom makes room for half as much again as is to be kept, so that this is
+// rare, or for just that. Where the file system cannot do that, what is used is all there is. The
 // caller holds writing.
 func (b *Bolt) makeRoom() {
 	if b.room == 0 || b.broken != nil {
@@ -114,7 +114,7 @@ func (b *Bolt) makeRoom() {
 		b.tight.Store(false)
 		return
 	}
-	for _, n := range []int64{2 * b.room, b.room} {
+	for _, n := range []int64{b.room + b.room/2, b.room} {
 		if err = allocate(b.db.Path(), used-free+n); err == nil {
 			b.end = used - free + n
 			break
