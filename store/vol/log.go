@@ -308,7 +308,8 @@ func (l *fsyncLog) giveUp() error {
 	return os.Rename(l.path, aside)
 }
 
-// createLog makes an empty log in the place of what may be there.
+// createLog makes an empty log in the place of what may be there. Its head is
+// flushed with the first record.
 func createLog(path string, head []byte) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
 	if err != nil {
@@ -317,9 +318,6 @@ func createLog(path string, head []byte) (*os.File, error) {
 	b := make([]byte, logHead)
 	copy(b, head)
 	if _, err = f.WriteAt(b, 0); err == nil {
-		err = flushFile(f)
-	}
-	if err == nil {
 		err = syncDir(filepath.Dir(path))
 	}
 	if err != nil {
