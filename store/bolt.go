@@ -98,8 +98,8 @@ func (b *Bolt) Tight() bool {
 }
 
 // makeRoom makes room for half as much again as is to be kept, so that this is
-// rare, or for just that. Where the file system cannot do that, what is used is all there is. The
-// caller holds writing.
+// rare, or for just that. Where the file system cannot do that, what is used is
+// all there is. The caller holds writing.
 func (b *Bolt) makeRoom() {
 	if b.room == 0 || b.broken != nil {
 		return

@@ -129,8 +129,9 @@
 //
 // chunks/reserve holds zeros, as many as a segment has bytes, once there are
 // eight segments, or the disk has no room for sixteen more: that is looked at
-// every ten seconds, since others write to it. A collection that finds the disk full makes a segment of it
-// and copies live chunks into room that nobody can take away meanwhile:
+// every ten seconds, since others write to it. A collection that finds the disk
+// full makes a segment of it and copies live chunks into room that nobody can take
+// away meanwhile:
 // neither writers, nor footers, nor a volume's Bolt file, nor another program.
 // Writers are refused from then on until the reserve is whole again, which is
 // as soon as the segments freed give the room, or the collection is over. A

@@ -7,9 +7,10 @@
 // asked for in one call and several calls under way, so that a long way to
 // the peer is filled. Each directory is joined by one vol.Volume.Apply, all or
 // nothing; a large one comes in pieces, and each of these is. When everything
-// below a directory is done it is finished (vol.Volume.Finish): from then on, all that the peer knows of that subtree
-// is known here, and the next pull skips it. A pull that is cut anywhere
-// leaves what it has joined; only what is not finished is looked at again.
+// below a directory is done it is finished (vol.Volume.Finish): from then on, all
+// that the peer knows of that subtree is known here, and the next pull skips it.
+// A pull that is cut anywhere leaves what it has joined; only what is not finished
+// is looked at again.
 //
 // To finish a directory says that the peer's deletions, which show in its
 // listing as nothing at all, were done to all names there are. That would be

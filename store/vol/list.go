@@ -256,8 +256,9 @@ func (d *dir) edit(e *entry) {
 	}
 }
 
-// listPiece is how many names are gathered or looked at before others have their turn: each
-// costs a third of a microsecond, and 60,000 at once kept them waiting for 28 ms.
+// listPiece is how many names are gathered or looked at before others have their
+// turn: each costs a third of a microsecond, and 60,000 at once kept them waiting
+// for 28 ms.
 const listPiece = 2048
 
 // unsaved says whether Bolt may have a name otherwise.

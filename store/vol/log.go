@@ -87,7 +87,8 @@ func (l *fsyncLog) ready() bool {
 	return l.file != nil && l.failed == nil && a.pos+recordMax <= a.end
 }
 
-// append puts an fsync in the log; it is there when the batch is done. Ready must have said that it can, and Volume.mu been held since.
+// append puts an fsync in the log; it is there when the batch is done. Ready must
+// have said that it can, and Volume.mu been held since.
 func (l *fsyncLog) append(ino uint64, plain []byte) (b *logBatch, seq uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

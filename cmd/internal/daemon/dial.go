@@ -44,8 +44,8 @@ func (l *link) dial(ctx context.Context) (net.Conn, error) {
 func (l *link) dialOnce(ctx context.Context) (net.Conn, error) {
 	dialCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	began := l.beginDial(cancel)
-	defer l.endDial(began)
+	this := l.beginDial(cancel)
+	defer l.endDial(this)
 	p, err := l.d.peer(l.key.String())
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (l *link) dialOnce(ctx context.Context) (net.Conn, error) {
 		return nil, context.Cause(dialCtx)
 	}
 	err = l.explain(p, err)
-	l.remember(err, began.began)
+	l.remember(err, this.began)
 	return nil, err
 }
 
