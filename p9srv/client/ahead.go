@@ -17,7 +17,7 @@ import (
 type Opening struct {
 	Fid *Fid
 
-	from             uint32
+	from             *Fid
 	names            []string
 	walk, open       *call
 	walkErr, openErr error
@@ -26,19 +26,16 @@ type Opening struct {
 // WalkOpen begins to walk from f along names, MaxWalk at most, and to open with
 // Linux's O_* flags what is there.
 func (f *Fid) WalkOpen(ctx context.Context, flags uint32, names ...string) (*Opening, error) {
-	if err := f.live(); err != nil {
-		return nil, err
-	}
 	if len(names) > p9srv.MaxWalk {
 		return nil, syscall.EINVAL
 	}
-	o := &Opening{Fid: &Fid{c: f.c, num: f.c.takeFid(), qid: f.QID()}, from: f.num, names: names}
+	o := &Opening{Fid: &Fid{c: f.c, num: f.c.takeFid(), qid: f.QID()}, from: f, names: names}
 	var err error
-	if o.walk, err = f.c.start(ctx, p9srv.Twalk, nil, o.Fid.encodeWalk(f.num, names)); err != nil {
+	if o.walk, err = f.c.start(ctx, f, p9srv.Twalk, nil, o.Fid.encodeWalk(f, names)); err != nil {
 		f.c.freeFid(o.Fid.num)
 		return nil, err
 	}
-	o.open, err = f.c.start(ctx, p9srv.Tlopen, nil, func(b []byte) []byte {
+	o.open, err = f.c.start(ctx, o.Fid, p9srv.Tlopen, nil, func(b []byte) []byte {
 		return put32(put32(b, o.Fid.num), flags)
 	})
 	if err == nil {

@@ -70,13 +70,15 @@ func begin(b []byte, t p9srv.MsgType, tag uint16) []byte {
 // maxOut is how many bytes may wait for the writer before calls do.
 func (c *Conn) maxOut() int { return 1<<20 + int(c.msize) }
 
-// start sends a request whose body encode appends. Read data will go to dst.
-func (c *Conn) start(ctx context.Context, t p9srv.MsgType, dst []byte, encode func([]byte) []byte) (*call, error) {
-	return c.startInto(ctx, t, call{dst: dst}, encode)
+// start sends a request about f, nil for one about none, whose body encode
+// appends. Read data will go to dst.
+func (c *Conn) start(ctx context.Context, f *Fid, t p9srv.MsgType, dst []byte, encode func([]byte) []byte) (*call, error) {
+	return c.startInto(ctx, f, t, call{dst: dst}, encode)
 }
 
-// startInto is start with where read data will go as in's fields say.
-func (c *Conn) startInto(ctx context.Context, t p9srv.MsgType, in call, encode func([]byte) []byte) (*call, error) {
+// startInto is start with where read data will go as in's fields say. A fid is
+// looked at when there is room: clunked before, its number may be another file's.
+func (c *Conn) startInto(ctx context.Context, f *Fid, t p9srv.MsgType, in call, encode func([]byte) []byte) (*call, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -86,6 +88,9 @@ func (c *Conn) startInto(ctx context.Context, t p9srv.MsgType, in call, encode f
 		if err := c.waitRoom(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if f != nil && f.gone.Load() {
+		return nil, syscall.EBADF
 	}
 	k, err := c.sendLocked(t, encode)
 	if err != nil {
@@ -211,8 +216,8 @@ func (c *Conn) flush(k *call) {
 
 // call sends a request and waits for the reply, which stands in the call's
 // body. The caller recycles the call if err is nil.
-func (c *Conn) call(ctx context.Context, t p9srv.MsgType, encode func([]byte) []byte) (*call, error) {
-	k, err := c.start(ctx, t, nil, encode)
+func (c *Conn) call(ctx context.Context, f *Fid, t p9srv.MsgType, encode func([]byte) []byte) (*call, error) {
+	k, err := c.start(ctx, f, t, nil, encode)
 	if err != nil {
 		return nil, err
 	}
@@ -270,10 +275,11 @@ func (c *Conn) dispatch(h header) error {
 	return nil
 }
 
+// pending is the call that waits for a reply with that tag; nil: none does.
 func (c *Conn) pending(tag uint16) *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if int(tag) >= len(c.calls) {
+	if int(tag) >= len(c.calls) || c.calls[tag] == tombstone {
 		return nil
 	}
 	return c.calls[tag]
@@ -314,7 +320,7 @@ func (c *Conn) data(k *call, h header) error {
 }
 
 // tombstone holds the tag of a call that was answered although it was
-// flushed, until Rflush comes.
+// flushed, until Rflush comes. It is no call: a second answer is none to it.
 var tombstone = &call{}
 
 // replied completes k, whose reply has come.

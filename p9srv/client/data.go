@@ -42,11 +42,8 @@ func (f *Fid) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 // came, when they have come: a read that is long under way costs none. It is
 // called by the connection's reader and must not wait.
 func (f *Fid) ReadInto(ctx context.Context, n int, off int64, room func(n int) []byte) (int, error) {
-	if err := f.live(); err != nil {
-		return 0, err
-	}
 	n = min(n, int(f.c.msize)-p9srv.ReadHeader)
-	k, err := f.c.startInto(ctx, p9srv.Tread, call{room: room, most: n}, f.encodeRead(off, n))
+	k, err := f.c.startInto(ctx, f, p9srv.Tread, call{room: room, most: n}, f.encodeRead(off, n))
 	if err != nil {
 		return 0, err
 	}
@@ -77,13 +74,10 @@ func (f *Fid) Read1(ctx context.Context, p []byte, off int64) (int, error) {
 }
 
 func (f *Fid) startRead(ctx context.Context, p []byte, off int64) (*call, error) {
-	if err := f.live(); err != nil {
-		return nil, err
-	}
 	if p == nil {
 		p = []byte{}
 	}
-	return f.c.start(ctx, p9srv.Tread, p, f.encodeRead(off, len(p)))
+	return f.c.start(ctx, f, p9srv.Tread, p, f.encodeRead(off, len(p)))
 }
 
 // WriteAt writes all of p at off, or says why not and how much it wrote.
@@ -128,10 +122,7 @@ func (f *Fid) written(k *call, want int) (int, error) {
 }
 
 func (f *Fid) startWrite(ctx context.Context, p []byte, off int64) (*call, error) {
-	if err := f.live(); err != nil {
-		return nil, err
-	}
-	return f.c.start(ctx, p9srv.Twrite, nil, func(b []byte) []byte {
+	return f.c.start(ctx, f, p9srv.Twrite, nil, func(b []byte) []byte {
 		return append(put32(put64(put32(b, f.num), uint64(off)), uint32(len(p))), p...)
 	})
 }

@@ -13,7 +13,7 @@ import (
 type Fid struct {
 	c    *Conn
 	num  uint32
-	gone atomic.Bool // clunked or removed
+	gone atomic.Bool // clunked or removed; set before the number can be another's
 
 	mu  sync.Mutex // guards qid
 	qid p9srv.QID
@@ -43,7 +43,7 @@ func (c *Conn) freeFid(num uint32) {
 // uid, which may be p9srv.NoUID.
 func (c *Conn) Attach(ctx context.Context, uname, aname string, uid uint32) (*Fid, error) {
 	num := c.takeFid()
-	k, err := c.call(ctx, p9srv.Tattach, func(b []byte) []byte {
+	k, err := c.call(ctx, nil, p9srv.Tattach, func(b []byte) []byte {
 		b = put32(put32(b, num), p9srv.NoFid)
 		return put32(p9srv.AppendString(p9srv.AppendString(b, uname), aname), uid)
 	})
@@ -66,14 +66,6 @@ func (c *Conn) parsed(d *p9srv.Decoder) error {
 	return nil
 }
 
-// live refuses to use a fid that is gone.
-func (f *Fid) live() error {
-	if f.gone.Load() {
-		return syscall.EBADF
-	}
-	return nil
-}
-
 // QID is the file's as of walk, open or create.
 func (f *Fid) QID() p9srv.QID {
 	f.mu.Lock()
@@ -87,12 +79,18 @@ func (f *Fid) setQID(q p9srv.QID) {
 	f.qid = q
 }
 
+// live refuses to name a fid that is gone beside another, which whoever calls
+// must not clunk meanwhile.
+func (f *Fid) live() error {
+	if f.gone.Load() {
+		return syscall.EBADF
+	}
+	return nil
+}
+
 // call is Conn.call for a message about f that begins with its number.
 func (f *Fid) call(ctx context.Context, t p9srv.MsgType, encode func([]byte) []byte) (*call, error) {
-	if err := f.live(); err != nil {
-		return nil, err
-	}
-	return f.c.call(ctx, t, func(b []byte) []byte { return encode(put32(b, f.num)) })
+	return f.c.call(ctx, f, t, func(b []byte) []byte { return encode(put32(b, f.num)) })
 }
 
 // do is call for those who do not look at the reply.
@@ -121,11 +119,8 @@ func nothing(b []byte) []byte { return b }
 // Walk goes from f along names to another fid; no names give another fid of
 // the same file. The error is that of the first name that fails.
 func (f *Fid) Walk(ctx context.Context, names ...string) (*Fid, error) {
-	if err := f.live(); err != nil {
-		return nil, err
-	}
 	to := &Fid{c: f.c, num: f.c.takeFid(), qid: f.QID()}
-	from := f.num
+	from := f
 	for first := true; first || len(names) > 0; first = false {
 		n := min(len(names), p9srv.MaxWalk)
 		if err := to.walk(ctx, from, names[:n]); err != nil {
@@ -136,14 +131,14 @@ func (f *Fid) Walk(ctx context.Context, names ...string) (*Fid, error) {
 			}
 			return nil, err
 		}
-		from, names = to.num, names[n:]
+		from, names = to, names[n:]
 	}
 	return to, nil
 }
 
-// walk walks at most MaxWalk names from the fid number from to f's.
-func (f *Fid) walk(ctx context.Context, from uint32, names []string) error {
-	k, err := f.c.start(ctx, p9srv.Twalk, nil, f.encodeWalk(from, names))
+// walk walks at most MaxWalk names from the fid from to f.
+func (f *Fid) walk(ctx context.Context, from *Fid, names []string) error {
+	k, err := f.c.start(ctx, from, p9srv.Twalk, nil, f.encodeWalk(from, names))
 	if err != nil {
 		return err
 	}
@@ -151,9 +146,9 @@ func (f *Fid) walk(ctx context.Context, from uint32, names []string) error {
 }
 
 // encodeWalk appends the body of a Twalk.
-func (f *Fid) encodeWalk(from uint32, names []string) func([]byte) []byte {
+func (f *Fid) encodeWalk(from *Fid, names []string) func([]byte) []byte {
 	return func(b []byte) []byte {
-		b = put32(put32(b, from), f.num)
+		b = put32(put32(b, from.num), f.num)
 		b = append(b, byte(len(names)), 0)
 		for _, name := range names {
 			b = p9srv.AppendString(b, name)
@@ -163,7 +158,7 @@ func (f *Fid) encodeWalk(from uint32, names []string) func([]byte) []byte {
 }
 
 // walked waits for the reply to the Twalk k.
-func (f *Fid) walked(ctx context.Context, k *call, from uint32, names []string) error {
+func (f *Fid) walked(ctx context.Context, k *call, from *Fid, names []string) error {
 	defer k.recycle()
 	if err := f.c.wait(ctx, k); err != nil {
 		return err
@@ -190,7 +185,7 @@ func (f *Fid) walked(ctx context.Context, k *call, from uint32, names []string) 
 
 // walkError finds out why a walk ended after n names, at a file with that
 // qid: a second walk to there, and from there along the next name alone.
-func (f *Fid) walkError(ctx context.Context, from uint32, names []string, n int, qid p9srv.QID) error {
+func (f *Fid) walkError(ctx context.Context, from *Fid, names []string, n int, qid p9srv.QID) error {
 	if qid.Type&p9srv.QTDir == 0 {
 		return syscall.ENOTDIR
 	}
@@ -221,11 +216,12 @@ func (f *Fid) Remove(ctx context.Context) error {
 
 // giveUp sends a message that frees the fid, and does not flush it.
 func (f *Fid) giveUp(ctx context.Context, t p9srv.MsgType) error {
-	if f.gone.Swap(true) {
-		return syscall.EBADF
-	}
 	c := f.c
 	c.mu.Lock()
+	if f.gone.Swap(true) {
+		c.mu.Unlock()
+		return syscall.EBADF
+	}
 	k, err := c.sendLocked(t, func(b []byte) []byte { return put32(b, f.num) })
 	if err != nil {
 		c.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -347,6 +348,97 @@ func TestFlushed(t *testing.T) {
 		}
 		<-conn.Done()
 	})
+}
+
+// TestAnsweredTwice: a server answers a request that is being flushed more than
+// once. That ends its connection, and is nothing to the calls of others.
+func TestAnsweredTwice(t *testing.T) {
+	conn, _, _, err := flushed(t, Options{}, func(r, f request) []byte {
+		gone := reply(p9srv.Rlerror, r.tag, put32(nil, uint32(syscall.EIO))...)
+		return append(append(gone, gone...), reply(f.typ+1, f.tag)...)
+	})
+	if err != syscall.EIO {
+		t.Error(err)
+	}
+	<-conn.Done()
+	if tombstone.done != nil || tombstone.body != nil {
+		t.Error("the tombstone is in use as a call")
+	}
+	for range 100 {
+		if k := callPool.Get().(*call); k == tombstone {
+			t.Fatal("the tombstone is in the pool")
+		}
+	}
+}
+
+// TestClunkedWhileWaiting: a read waits until there is room to send it. When its
+// fid is clunked meanwhile, it is not sent: the number may be another file's.
+func TestClunkedWhileWaiting(t *testing.T) {
+	var held, late []byte
+	clunked := false
+	conn := against(t, Options{}, func(r request) []byte {
+		switch {
+		case r.typ == p9srv.Tread && clunked:
+			late = r.body
+		case r.typ == p9srv.Tread:
+			held = append(held, polite(r)...)
+			return []byte{}
+		case r.typ == p9srv.Tclunk && !clunked:
+			clunked = true
+			return append(polite(r), held...)
+		}
+		return polite(r)
+	})
+	root, err := conn.Attach(t.Context(), "u", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := root.Walk(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range maxCalls {
+		if _, err := root.startRead(t.Context(), nil, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := make(chan error)
+	go func() {
+		_, err := f.Read1(t.Context(), make([]byte, 10), 0)
+		read <- err
+	}()
+	for waits := false; !waits; runtime.Gosched() {
+		conn.mu.Lock()
+		waits = conn.room != nil
+		conn.mu.Unlock()
+	}
+	if err := f.Clunk(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-read; err != syscall.EBADF {
+		t.Errorf("%v, want EBADF", err)
+	}
+	conn.Close()
+	if late != nil {
+		t.Errorf("the server was asked to read a fid that was clunked: %x", late)
+	}
+}
+
+// TestShortXattr: an attribute that is shorter than the server said is an error.
+func TestShortXattr(t *testing.T) {
+	conn := against(t, Options{}, func(r request) []byte {
+		if r.typ == p9srv.Txattrwalk {
+			return reply(r.typ+1, r.tag, 5, 0, 0, 0, 0, 0, 0, 0)
+		}
+		return polite(r)
+	})
+	root, err := conn.Attach(t.Context(), "u", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if value, err := root.GetXattr(t.Context(), "user.x"); err == nil {
+		t.Errorf("%q", value)
+	}
 }
 
 // TestClunkWithoutWaiting clunks with a context that has ended.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"syscall"
 
@@ -53,6 +54,9 @@ func (f *Fid) xattr(ctx context.Context, name string) ([]byte, error) {
 	}
 	value := make([]byte, size)
 	n, err := x.ReadAt(ctx, value, 0)
+	if err == nil && n < len(value) {
+		err = fmt.Errorf("9P server sent %d bytes of an attribute of %d", n, size)
+	}
 	return value[:n], err
 }
 
