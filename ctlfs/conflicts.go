@@ -2,8 +2,6 @@ package ctlfs
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"syscall"
 
 	"bazil/p9srv"
@@ -14,77 +12,113 @@ import (
 const infoName = "info"
 
 // conflicts is the directory of an object's conflicts: those of all paths, as
-// a tree. It is made anew for every walk from the object's directory, so a
-// conflict that ends while somebody looks at it stays in sight for them.
-func (d *dir) conflicts(o Conflicted) *dir {
-	return d.sub("conflicts", func(ctx context.Context, d *dir) ([]entry, error) {
-		all, err := o.Conflicts(ctx)
-		if err != nil {
-			return nil, asError(err)
-		}
-		tree := &conflictTree{below: make(map[string]*conflictTree)}
-		for _, c := range all {
-			tree.add(c, strings.Split(c.Path, "/"))
-		}
-		return tree.entries(d), nil
-	})
+// a tree. Nothing of it is kept: what is walked to and listed is what is in
+// conflict at that moment.
+func (d *dir) conflicts(o Conflicted) *dir { return conflictDir{o, ""}.under(d, "conflicts") }
+
+// conflictDir is the directory of what is in conflict at a path, and below it.
+type conflictDir struct {
+	o    Conflicted
+	path string
 }
 
-// conflictTree is a directory in which there are conflicts.
-type conflictTree struct {
-	names    []string // of below, in order
-	below    map[string]*conflictTree
-	versions []ConflictVersion // if the directory's own path is in conflict
+// under makes its node, below d.
+func (c conflictDir) under(d *dir, name string) *dir {
+	sub := d.sub(name, c.list)
+	sub.find = c.find
+	return sub
 }
 
-func (t *conflictTree) add(c Conflict, path []string) {
-	if len(path) == 0 {
-		t.versions = c.Versions
-		return
+// below is the directory of a name in it.
+func (c conflictDir) below(name string) conflictDir {
+	if c.path != "" {
+		name = c.path + "/" + name
 	}
-	next := t.below[path[0]]
-	if next == nil {
-		next = &conflictTree{below: make(map[string]*conflictTree)}
-		t.below[path[0]] = next
-		i, _ := slices.BinarySearch(t.names, path[0])
-		t.names = slices.Insert(t.names, i, path[0])
-	}
-	next.add(c, path[1:])
+	return conflictDir{c.o, name}
 }
 
-func (t *conflictTree) entries(d *dir) []entry {
-	var all []entry
-	taken := make(map[string]bool)
+// versions are those of its own path.
+func (c conflictDir) versions(ctx context.Context) ([]ConflictVersion, error) {
+	if c.path == "" {
+		return nil, nil
+	}
+	return c.o.Conflict(ctx, c.path)
+}
+
+// find looks for a name without listing: at a path there may be thousands.
+func (c conflictDir) find(ctx context.Context, d *dir, name string) (p9srv.Node, error) {
+	versions, err := c.versions(ctx)
+	if err != nil {
+		return nil, asError(err)
+	}
+	if name == infoName && len(versions) > 0 {
+		return d.text(infoName, c.info), nil
+	}
+	sub := c.below(name)
+	if is, err := c.o.InConflict(ctx, sub.path); err != nil {
+		return nil, asError(err)
+	} else if is {
+		return sub.under(d, name), nil
+	}
+	for _, v := range versions {
+		if v.File == name && v.Open != nil {
+			return v.node(d), nil
+		}
+	}
+	return nil, syscall.ENOENT
+}
+
+func (c conflictDir) list(ctx context.Context, d *dir) ([]entry, error) {
+	versions, err := c.versions(ctx)
+	if err != nil {
+		return nil, asError(err)
+	}
+	names, err := c.o.ConflictsIn(ctx, c.path)
+	if err != nil {
+		return nil, asError(err)
+	}
+	all := make([]entry, 0, 1+len(names)+len(versions))
+	taken := make(map[string]bool, cap(all))
 	add := func(name string, node func() p9srv.Node) {
 		if !taken[name] {
 			taken[name] = true
 			all = append(all, entry{name, node})
 		}
 	}
-	if len(t.versions) > 0 {
-		add(infoName, func() p9srv.Node { return d.text(infoName, t.info) })
+	if len(versions) > 0 {
+		add(infoName, func() p9srv.Node { return d.text(infoName, c.info) })
 	}
-	for _, name := range t.names {
-		sub := t.below[name]
-		add(name, func() p9srv.Node {
-			return d.sub(name, func(_ context.Context, d *dir) ([]entry, error) { return sub.entries(d), nil })
-		})
+	for _, name := range names {
+		add(name, func() p9srv.Node { return c.below(name).under(d, name) })
 	}
-	for _, v := range t.versions {
+	for _, v := range versions {
 		if v.Open != nil {
-			add(v.File, func() p9srv.Node { return &versionFile{text: text{base: d.under(v.File)}, version: v} })
+			add(v.File, func() p9srv.Node { return v.node(d) })
 		}
 	}
-	return all
+	return all, nil
 }
 
 // info renders the records of a conflict's versions.
-func (t *conflictTree) info(context.Context) ([]byte, error) {
-	var records []Record
-	for _, v := range t.versions {
-		records = append(records, v.Info)
+func (c conflictDir) info(ctx context.Context) ([]byte, error) {
+	versions, err := c.versions(ctx)
+	if err == nil && len(versions) == 0 {
+		err = syscall.ENOENT // it has ended
+	}
+	if err != nil {
+		return nil, err
+	}
+	records := make([]Record, len(versions))
+	for i, v := range versions {
+		if records[i], err = v.Info(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return lines(records), nil
+}
+
+func (v ConflictVersion) node(d *dir) p9srv.Node {
+	return &versionFile{text: text{base: d.under(v.File)}, version: v}
 }
 
 // versionFile has the bytes of one version.

@@ -13,9 +13,10 @@ import (
 // torn is a volume with conflicts.
 type torn struct{ object }
 
-func (torn) Conflicts(context.Context) ([]Conflict, error) {
+func (torn) versions() map[string][]ConflictVersion {
 	version := func(file, content string) ConflictVersion {
-		c := ConflictVersion{File: file, Info: Rec("file", file), Size: int64(len(content))}
+		c := ConflictVersion{File: file, Size: int64(len(content))}
+		c.Info = func(context.Context) (Record, error) { return Rec("file", file), nil }
 		if content != "" {
 			c.Open = func(context.Context) (p9srv.File, error) {
 				return &openText{render: func(context.Context) ([]byte, error) { return []byte(content), nil }}, nil
@@ -23,11 +24,23 @@ func (torn) Conflicts(context.Context) ([]Conflict, error) {
 		}
 		return c
 	}
-	return []Conflict{
-		{"docs/plan", []ConflictVersion{version("plan.a.1", "one"), version("plan.b.2", "two")}},
-		{"docs", []ConflictVersion{version("docs.a.1", ""), version("docs.b.2", "a file")}},
-		{"a file", []ConflictVersion{version("a file.a.1", "x")}},
-	}, nil
+	return map[string][]ConflictVersion{
+		"docs/plan": {version("plan.a.1", "one"), version("plan.b.2", "two")},
+		"docs":      {version("docs.a.1", ""), version("docs.b.2", "a file")},
+		"a file":    {version("a file.a.1", "x")},
+	}
+}
+
+func (o torn) Conflict(_ context.Context, path string) ([]ConflictVersion, error) {
+	return o.versions()[path], nil
+}
+
+func (o torn) InConflict(_ context.Context, path string) (bool, error) {
+	return len(o.versions()[path]) > 0, nil
+}
+
+func (torn) ConflictsIn(_ context.Context, path string) ([]string, error) {
+	return map[string][]string{"": {"a file", "docs"}, "docs": {"plan"}}[path], nil
 }
 
 type tornOnly struct{}

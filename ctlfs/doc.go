@@ -111,7 +111,9 @@
 // nobody has told of by the beginning of the replica's ID; and when it was
 // changed last, in UTC. Two that would be called the same have the number of the
 // change behind it. A symlink's file has where it leads to; that of a directory
-// or another kind says what it is.
+// or another kind says what it is. What is walked to and listed is what is in
+// conflict at that moment: a conflict that has ended is no more there, nor is the
+// directory that led to no other.
 //
 // # COMMANDS
 //

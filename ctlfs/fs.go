@@ -57,22 +57,25 @@ type Keyed interface{ PublicKey() string }
 // Logs is true.
 type Logged interface{ Logs(event Record) bool }
 
-// Conflicted is an Object with a directory of conflicts.
+// Conflicted is an Object with a directory of conflicts. Paths are
+// slash-separated, from the volume's root, which is "".
 type Conflicted interface {
-	Conflicts(ctx context.Context) ([]Conflict, error)
+	// Conflict returns the versions of the name at path, none if it is not in
+	// conflict.
+	Conflict(ctx context.Context, path string) ([]ConflictVersion, error)
+	// InConflict tells whether the name at path is in conflict or leads to
+	// one that is.
+	InConflict(ctx context.Context, path string) (bool, error)
+	// ConflictsIn returns those names in the directory at path for which
+	// InConflict is true, sorted.
+	ConflictsIn(ctx context.Context, path string) ([]string, error)
 }
 
-// Conflict is a name that has several versions.
-type Conflict struct {
-	Path     string // slash-separated, from the volume's root
-	Versions []ConflictVersion
-}
-
-// ConflictVersion is one of them.
+// ConflictVersion is a version of a name that has several.
 type ConflictVersion struct {
 	File string // its name in the directory of the conflict
-	Info Record
 	Size int64
+	Info func(ctx context.Context) (Record, error)
 	Open func(ctx context.Context) (p9srv.File, error) // nil: it has no bytes to read
 }
 

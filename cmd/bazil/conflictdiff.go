@@ -2,14 +2,18 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/hugelgupf/p9/linux"
 	"github.com/hugelgupf/p9/p9"
 	"github.com/rogpeppe/go-internal/diff"
+
+	"bazil/ctlfs"
 )
 
 // ConflictsDiffCmd shows how the versions of a name differ.
@@ -26,16 +30,43 @@ func (c *ConflictsDiffCmd) Run(g *Globals) error {
 	if !ok || volume == "" || at == "" {
 		return usageError("conflicts diff takes VOLUME/PATH, not " + c.Path)
 	}
-	all, err := g.conflicts(volume)
-	if err != nil {
-		return err
-	}
-	for _, found := range all {
-		if found.Path == strings.Trim(at, "/") {
-			return g.session(func(root p9.File) error { return diffVersions(root, shownFirst(found.Siblings)) })
+	at = strings.Trim(at, "/")
+	return g.session(func(root p9.File) error {
+		all, err := versionsAt(root, volume, at)
+		if err != nil {
+			return err
 		}
+		return diffVersions(root, shownFirst(all))
+	})
+}
+
+// versionsAt asks for the versions of one name.
+func versionsAt(root p9.File, volume, at string) ([]sibling, error) {
+	dir := []string{"ctl", "volumes", volume}
+	if _, err := readPath(root, append(dir, "status")); errors.Is(err, linux.ENOENT) {
+		return nil, fmt.Errorf("no volume %q: volume list tells those there are", volume)
 	}
-	return fmt.Errorf("volume %q has no conflict at %q: conflicts tells those there are", volume, at)
+	dir = append(append(dir, "conflicts"), strings.Split(at, "/")...)
+	info, err := readPath(root, append(dir, "info"))
+	if errors.Is(err, linux.ENOENT) {
+		return nil, fmt.Errorf("volume %q has no conflict at %q: conflicts tells those there are", volume, at)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("conflict at %s/%s: %w", volume, at, err)
+	}
+	all := make([]sibling, 0, 2)
+	for line := range strings.Lines(info) {
+		r, err := ctlfs.ParseRecord(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			return nil, fmt.Errorf("the server's answer: %w", err)
+		}
+		s, err := parseSibling(r, volume, at)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 // shownFirst puts the version that the tree shows before the others.
@@ -127,14 +158,18 @@ func readPath(root p9.File, names []string) (string, error) {
 	const most = 16 // names in one message
 	f := root
 	for len(names) > 0 {
-		_, next, err := f.Walk(names[:min(most, len(names))])
+		n := min(most, len(names))
+		found, next, err := f.Walk(names[:n])
 		if f != root {
 			f.Close()
+		}
+		if err == nil && len(found) < n { // the walk came to the first of them, not to the last
+			err = linux.ENOENT
 		}
 		if err != nil {
 			return "", err
 		}
-		f, names = next, names[min(most, len(names)):]
+		f, names = next, names[n:]
 	}
 	defer f.Close()
 	if _, _, err := f.Open(p9.ReadOnly); err != nil {

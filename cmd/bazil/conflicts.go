@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -87,25 +88,26 @@ func parseConflicts(records string) ([]conflict, error) {
 		if n := len(all); n == 0 || all[n-1].Volume != volume || all[n-1].Path != at {
 			all = append(all, conflict{Volume: volume, Path: at})
 		}
-		s, err := parseSibling(r)
+		s, err := parseSibling(r, volume, at)
 		if err != nil {
-			return nil, fmt.Errorf("the server's answer: %w", err)
+			return nil, err
 		}
-		s.File = path.Join("/ctl/volumes", volume, "conflicts", at, r.Get("file"))
 		c := &all[len(all)-1]
 		c.Siblings = append(c.Siblings, s)
 	}
 	return all, nil
 }
 
-func parseSibling(r ctlfs.Record) (s sibling, err error) {
+func parseSibling(r ctlfs.Record, volume, at string) (s sibling, err error) {
 	s = sibling{Peer: r.Get("peer"), kind: r.Get("kind"), shown: r.Get("shown") != "", missing: r.Get("content") == "missing"}
-	if s.Size, err = strconv.ParseInt(r.Get("size"), 10, 64); err != nil {
-		return s, err
-	}
-	t, err := time.Parse(time.RFC3339Nano, r.Get("time"))
+	s.File = path.Join("/ctl/volumes", volume, "conflicts", at, r.Get("file"))
+	s.Size, err = strconv.ParseInt(r.Get("size"), 10, 64)
+	t, bad := time.Parse(time.RFC3339Nano, r.Get("time"))
 	s.Time = t.UTC().Format(time.RFC3339)
-	return s, err
+	if err = errors.Join(err, bad); err != nil {
+		return s, fmt.Errorf("the server's answer: %w", err)
+	}
+	return s, nil
 }
 
 // printConflicts prints conflicts for people.

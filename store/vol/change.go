@@ -46,6 +46,7 @@ func (v *Volume) set(e *entry, rec *record) {
 	}
 	v.recount(d, old, rec)
 	v.figures(old, rec)
+	v.noteConflict(e, old, rec)
 }
 
 func count(n *uint64, had, has bool) {
@@ -81,7 +82,7 @@ func (v *Volume) recount(d *dir, old, rec *record) {
 	}
 }
 
-// figures keeps the volume's.
+// figures keeps the volume's, but for that of conflicts.
 func (v *Volume) figures(old, rec *record) {
 	f := &v.state.figures
 	f.add(old, -1)
@@ -96,9 +97,6 @@ func (f *figures) add(r *record, n int64) {
 	default:
 		f.files += n
 		f.bytes += n * r.size()
-	}
-	if r.conflict() {
-		f.conflicts += n
 	}
 }
 

@@ -376,7 +376,9 @@ func (v *Volume) settleFiles(g *group) {
 				f.loggedAt = g.state.group
 			}
 		}
-		in.at.rec = in.at.rec.filled(s.mark, s.body)
+		was := in.at.rec
+		in.at.rec = was.filled(s.mark, s.body)
+		v.noteConflict(in.at, was, in.at.rec) // what was written may be what a peer wrote
 		if in.mark == s.mark {
 			in.small = 0
 		}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"syscall"
 
-	"go.etcd.io/bbolt"
-
 	"bazil/merge"
 	"bazil/store"
 )
@@ -28,62 +26,100 @@ type Sibling struct {
 	Shown bool  // it is the one that the name shows
 }
 
-// Conflicts returns all conflicts, sorted by path.
+// conflictPiece is how many conflicts are looked at before others have their
+// turn.
+const conflictPiece = 256
+
+// Conflicts returns all conflicts, sorted by path. One that comes or ends
+// meanwhile may be among them or not.
 func (v *Volume) Conflicts(ctx context.Context) ([]Conflict, error) {
+	paths, err := v.conflictPaths()
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(paths)
+	out := make([]Conflict, 0, len(paths))
+	for piece := range slices.Chunk(paths, conflictPiece) {
+		if out, err = v.appendConflicts(out, piece); err != nil {
+			return nil, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (v *Volume) conflictPaths() ([]string, error) {
 	v.mu.Lock()
 	defer v.unlock()
 	if v.closed {
 		return nil, errClosed
 	}
-	keys, err := v.conflictKeys()
-	if err != nil {
-		return nil, err
-	}
-	var out []Conflict
-	for _, key := range keys {
-		num, name := splitKey([]byte(key))
-		d, err := v.dirByNumber(num)
-		if err == syscall.ESTALE {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		e, err := v.find(d, string(name))
-		if err != nil {
-			return nil, err
-		}
-		if e.rec != nil && e.rec.conflict() {
-			out = append(out, Conflict{e.path(), e.siblings()})
-		}
-	}
-	slices.SortFunc(out, func(a, b Conflict) int { return strings.Compare(a.Path, b.Path) })
-	return out, ctx.Err()
+	return v.conflicts.paths(nil, rootDir, ""), nil
 }
 
-// conflictKeys are the keys of all names that may be in conflict.
-func (v *Volume) conflictKeys() (keys []string, err error) {
-	err = v.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketConflicts).ForEach(func(k, _ []byte) error {
-			keys = append(keys, string(k))
-			return nil
-		})
-	})
+// appendConflicts looks at the conflicts at paths. One that has ended is left
+// out.
+func (v *Volume) appendConflicts(out []Conflict, paths []string) ([]Conflict, error) {
+	v.mu.Lock()
+	defer v.unlock()
+	for _, path := range paths {
+		c, err := v.conflictAt(path)
+		switch {
+		case err == nil:
+			out = append(out, c)
+		case err != syscall.ENOENT:
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// ConflictAt returns the conflict at path; ENOENT: there is none.
+func (v *Volume) ConflictAt(path string) (Conflict, error) {
+	v.mu.Lock()
+	defer v.unlock()
+	return v.conflictAt(path)
+}
+
+func (v *Volume) conflictAt(path string) (Conflict, error) {
+	if v.closed {
+		return Conflict{}, errClosed
+	}
+	if !v.conflicts.at(path).own {
+		return Conflict{}, syscall.ENOENT
+	}
+	e, err := v.entryAt(path)
 	if err != nil {
-		return nil, v.damage(err)
+		return Conflict{}, err
 	}
-	for _, g := range []*group{v.commit, v.now} {
-		if g == nil {
-			continue
-		}
-		for _, e := range g.entries {
-			if e.rec != nil && e.rec.conflict() {
-				keys = append(keys, string(numKey(e.dir.num, e.name)))
-			}
-		}
+	if !e.rec.conflict() {
+		return Conflict{}, syscall.ENOENT
 	}
-	slices.Sort(keys)
-	return slices.Compact(keys), nil
+	return Conflict{path, e.siblings()}, nil
+}
+
+// InConflict tells whether the name at path, or one below it, is in conflict.
+func (v *Volume) InConflict(path string) (bool, error) {
+	v.mu.Lock()
+	defer v.unlock()
+	if v.closed {
+		return false, errClosed
+	}
+	m := v.conflicts.at(path)
+	return m.own || m.below > 0, nil
+}
+
+// ConflictsIn returns the names in the directory at path that are in conflict,
+// or have conflicts below them, sorted.
+func (v *Volume) ConflictsIn(path string) ([]string, error) {
+	v.mu.Lock()
+	defer v.unlock()
+	if v.closed {
+		return nil, errClosed
+	}
+	return v.conflicts.names(path), nil
 }
 
 // siblings are the versions of a name; one that is being written is as large
@@ -95,11 +131,17 @@ func (e *entry) siblings() []Sibling {
 	if k := r.kind(); r.version() == nil && k != 0 {
 		out, shown = append(out, Sibling{Kind: k, MTime: r.MTime, Shown: true}), -1
 	}
+	told := make(map[shownContent]bool, len(r.Versions))
+	if shown >= 0 {
+		told[contentOf(&r.Versions[shown])] = true
+	}
 	for i := range r.Versions {
 		ver := &r.Versions[i]
-		if i != shown && r.listed(i, shown) {
+		content := contentOf(ver)
+		if i != shown && told[content] {
 			continue
 		}
+		told[content] = true
 		s := Sibling{Dot: ver.Dot, Kind: ver.Kind, Size: ver.Size, MTime: ver.MTime, Shown: i == shown}
 		if in := e.node; in != nil && in.mark != "" && ver.Content == in.mark {
 			s.Size, s.MTime = in.file.c.Size(), in.mtime
@@ -109,15 +151,13 @@ func (e *entry) siblings() []Sibling {
 	return out
 }
 
-// listed says whether version i is equal to the one shown, or to one before it.
-func (r *record) listed(i, shown int) bool {
-	for j := range r.Versions {
-		if (j < i || j == shown) && r.Versions[j].SameContent(&r.Versions[i]) {
-			return true
-		}
-	}
-	return false
+// shownContent is what versions that are equal have in common.
+type shownContent struct {
+	kind    merge.Kind
+	content string
 }
+
+func contentOf(v *merge.Version) shownContent { return shownContent{v.Kind, v.Content} }
 
 // Dots returns a dot of each sibling: who resolves the conflict has seen these.
 func (c *Conflict) Dots() []merge.Dot {

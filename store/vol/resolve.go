@@ -24,16 +24,53 @@ import (
 // it, is kept by the zero dot. Errors: ENOENT (that version is not there),
 // ENOTEMPTY (a directory with names in it would have to go).
 func (v *Volume) Resolve(ctx context.Context, path string, seen []merge.Dot, keep merge.Dot) error {
-	return v.resolve(ctx, path, func(r *resolution) error {
-		if keep == (merge.Dot{}) {
-			return r.keepUnversioned(seen)
-		}
-		ver, err := r.rec.sibling(keep)
-		if err != nil {
+	return v.resolve(ctx, path, func(r *resolution) error { return r.one(seen, keep) })
+}
+
+func (r *resolution) one(seen []merge.Dot, keep merge.Dot) error {
+	if keep == (merge.Dot{}) {
+		return r.keepUnversioned(seen)
+	}
+	ver, err := r.rec.sibling(keep)
+	if err != nil {
+		return err
+	}
+	return r.keep(*ver, append(slices.Clone(seen), keep))
+}
+
+// Ending is how a conflict is to end, and how that went.
+type Ending struct {
+	Path string
+	Seen []merge.Dot
+	Keep merge.Dot // as Resolve's
+	Both bool      // as ResolveBoth does, whatever Keep is
+
+	Names []string // what ResolveBoth returns
+	Err   error    // this conflict has not been ended
+}
+
+// ResolveAll ends conflicts, and returns when those that it has ended are
+// durable: thousands take hardly more flushes than one. The error is one that
+// concerns all of them.
+func (v *Volume) ResolveAll(ctx context.Context, all []Ending) error {
+	if err := v.Sync(ctx); err != nil {
+		return err
+	}
+	for i := range all {
+		if err := v.begin(ctx); err != nil {
 			return err
 		}
-		return r.keep(*ver, append(slices.Clone(seen), keep))
-	})
+		e := &all[i]
+		e.Err = v.resolveHere(e.Path, func(r *resolution) (err error) {
+			if e.Both {
+				e.Names, err = r.both(e.Seen)
+				return err
+			}
+			return r.one(e.Seen, e.Keep)
+		})
+		v.unlock()
+	}
+	return v.Sync(ctx)
 }
 
 // ResolveFrom ends a conflict with new content: a version with the bytes of
@@ -101,15 +138,21 @@ func (v *Volume) resolve(ctx context.Context, path string, end func(r *resolutio
 	if err := v.begin(ctx); err != nil {
 		return err
 	}
-	e, err := v.entryAt(path)
-	if err == nil {
-		err = end(&resolution{v, e, e.rec})
-	}
+	err := v.resolveHere(path, end)
 	v.unlock()
 	if err != nil {
 		return err
 	}
 	return v.Sync(ctx)
+}
+
+// resolveHere ends the conflict at path as end does. v.mu is held.
+func (v *Volume) resolveHere(path string, end func(r *resolution) error) error {
+	e, err := v.entryAt(path)
+	if err != nil {
+		return err
+	}
+	return end(&resolution{v, e, e.rec})
 }
 
 // keep makes ver, one of the versions or a new one, what the name has in the

@@ -69,6 +69,7 @@ func (w *syncWorld) step() {
 	case k < 65:
 		ok(w.tb, r.v.Sync(ctx))
 		r.durable()
+		checkConflicts(w.tb, r.v)
 	case k < 68:
 		w.closeWriter(r)
 		ok(w.tb, r.v.Close())
@@ -418,6 +419,7 @@ func (w *syncWorld) rest() {
 	}
 	want := tree(w.tb, w.rs[0].v)
 	for i, r := range w.rs {
+		checkConflicts(w.tb, r.v)
 		if got := tree(w.tb, r.v); !maps.Equal(got, want) {
 			w.tb.Fatalf("replica %d has\n%v\nreplica 0\n%v", i, got, want)
 		}

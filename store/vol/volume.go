@@ -57,22 +57,24 @@ type Volume struct {
 	// reached from it: entries, directories, inodes, groups. It is held for
 	// moments only: never during I/O other than short reads of the Bolt file,
 	// never while asking for a Bolt write transaction.
-	mu       sync.Mutex
-	state    state
-	root     *dir
-	dirs     map[uint64]*dir
-	inodes   map[uint64]*inode
-	files    map[*file]struct{} // whose bytes are in memory or open
-	listings listings
-	cache    entryList
-	now      *group // takes the changes being made
-	commit   *group // is being made durable, or nil
-	done     uint64 // how often that came to an end
-	flushed  uint64 // of env.loose those that are on disk
-	watch    watchRing
-	handles  int64 // open
-	refs     int64 // of Nodes
-	closed   bool
+	mu             sync.Mutex
+	state          state
+	root           *dir
+	dirs           map[uint64]*dir
+	inodes         map[uint64]*inode
+	files          map[*file]struct{} // whose bytes are in memory or open
+	listings       listings
+	conflicts      conflictSet
+	conflictChange uint64 // goes up when a version of any may be another
+	cache          entryList
+	now            *group // takes the changes being made
+	commit         *group // is being made durable, or nil
+	done           uint64 // how often that came to an end
+	flushed        uint64 // of env.loose those that are on disk
+	watch          watchRing
+	handles        int64 // open
+	refs           int64 // of Nodes
+	closed         bool
 	// replaying: what is in the log is being done again. Commit groups leave
 	// it as it is.
 	replaying bool
@@ -299,6 +301,7 @@ func (v *Volume) load(path string) error {
 		if v.state, err = readState(tx); err != nil {
 			return err
 		}
+		v.conflicts, v.state.figures.conflicts = readConflicts(tx)
 		if root, err = readDirRecord(tx, rootDir); err == nil && root == nil {
 			err = fmt.Errorf("%w: no root directory", ErrDamaged)
 		}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -26,46 +27,85 @@ func (d *Daemon) conflicts(ctx context.Context, c *ctlfs.Call) error {
 		if v := d.volumes.get(name); v != nil && v.failed != nil && c.Arg("volume") == "" {
 			continue // status tells why it could not be opened
 		}
-		all, err := volumeObject{d, name}.Conflicts(ctx)
-		if err != nil {
+		if err := d.volumeConflicts(ctx, c, name); err != nil {
 			return err
-		}
-		for _, conflict := range all {
-			for _, v := range conflict.Versions {
-				c.Records([]ctlfs.Record{append(ctlfs.Rec("conflict", conflict.Path, "volume", name), v.Info...)})
-			}
 		}
 	}
 	return nil
 }
 
-// Conflicts is what the volume's conflicts directory shows.
-func (o volumeObject) Conflicts(ctx context.Context) ([]ctlfs.Conflict, error) {
+func (d *Daemon) volumeConflicts(ctx context.Context, c *ctlfs.Call, name string) error {
+	v, ctx, done, err := d.useVolume(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	names, err := d.replicaNames()
+	if err != nil {
+		return err
+	}
+	all, err := v.vol.Conflicts(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		for _, shown := range versionsOf(v, &all[i], names) {
+			info, err := shown.info(ctx)
+			if err != nil {
+				return err
+			}
+			c.Records([]ctlfs.Record{append(ctlfs.Rec("conflict", all[i].Path, "volume", name), info...)})
+		}
+	}
+	return nil
+}
+
+// Conflict is what the volume's conflicts directory shows at a path.
+func (o volumeObject) Conflict(ctx context.Context, path string) (made []ctlfs.ConflictVersion, err error) {
 	v, ctx, done, err := o.d.useVolume(ctx, o.name)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	c, err := v.vol.ConflictAt(path)
+	if errors.Is(err, syscall.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	names, err := o.d.replicaNames()
 	if err != nil {
 		return nil, err
 	}
-	all, err := v.vol.Conflicts(ctx)
-	conflicts := make([]ctlfs.Conflict, len(all))
-	for i := range all {
-		c := &all[i]
-		slices.SortFunc(c.Siblings, later)
-		files := versionFiles(c, names)
-		conflicts[i].Path = c.Path
-		for j, s := range c.Siblings {
-			shown, err := version{v.vol, o.name, c.Path, s}.show(ctx, files[j], names)
-			if err != nil {
-				return nil, err
-			}
-			conflicts[i].Versions = append(conflicts[i].Versions, shown)
+	for _, shown := range versionsOf(v, &c, names) {
+		m, err := shown.show(ctx)
+		if err != nil {
+			return nil, err
 		}
+		made = append(made, m)
 	}
-	return conflicts, err
+	return made, nil
+}
+
+// InConflict tells whether the name at path is in conflict, or one below it.
+func (o volumeObject) InConflict(ctx context.Context, path string) (bool, error) {
+	v, _, done, err := o.d.useVolume(ctx, o.name)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	return v.vol.InConflict(path)
+}
+
+// ConflictsIn are the names in the directory at path for which that is so.
+func (o volumeObject) ConflictsIn(ctx context.Context, path string) ([]string, error) {
+	v, _, done, err := o.d.useVolume(ctx, o.name)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return v.vol.ConflictsIn(path)
 }
 
 // later is the order of versions: the one that was changed last first.
@@ -78,14 +118,39 @@ func later(a, b vol.Sibling) int {
 
 // version is one version of a name in conflict.
 type version struct {
-	vol    *vol.Volume
-	volume string
-	path   string
+	vol   *vol.Volume
+	in    string // the volume's name
+	path  string
+	file  string // what it is called
+	names *replicaNames
 	vol.Sibling
 }
 
+// versionsOf are the versions of a conflict, in their order.
+func versionsOf(v *openVolume, c *vol.Conflict, names *replicaNames) []version {
+	slices.SortFunc(c.Siblings, later)
+	all := make([]version, len(c.Siblings))
+	for i, file := range versionFiles(c, names) {
+		all[i] = version{v.vol, v.name, c.Path, file, names, c.Siblings[i]}
+	}
+	return all
+}
+
 // show is the version as ctl has it.
-func (v version) show(ctx context.Context, file string, names *replicaNames) (ctlfs.ConflictVersion, error) {
+func (v version) show(ctx context.Context) (ctlfs.ConflictVersion, error) {
+	made := ctlfs.ConflictVersion{File: v.file, Size: v.Size, Info: v.info, Open: v.open}
+	if v.Kind != merge.KindFile {
+		text, err := v.describe(ctx)
+		if err != nil {
+			return made, err
+		}
+		made.Size, made.Open = int64(len(text)), func(context.Context) (p9srv.File, error) { return versionText(text), nil }
+	}
+	return made, nil
+}
+
+// info is what is told of the version.
+func (v version) info(ctx context.Context) (ctlfs.Record, error) {
 	shown, content, replica, device := "", "", "", ""
 	if v.Shown {
 		shown = "yes"
@@ -97,20 +162,11 @@ func (v version) show(ctx context.Context, file string, names *replicaNames) (ct
 			content = "missing"
 		}
 	}
-	if key, ok := names.key(v.Dot); ok {
+	if key, ok := v.names.key(v.Dot); ok {
 		device = key.String()
 	}
-	made := ctlfs.ConflictVersion{File: file, Size: v.Size, Open: v.open}
-	if v.Kind != merge.KindFile {
-		text, err := v.describe(ctx)
-		if err != nil {
-			return made, err
-		}
-		made.Size, made.Open = int64(len(text)), func(context.Context) (p9srv.File, error) { return versionText(text), nil }
-	}
-	made.Info = ctlfs.Rec("file", file, "peer", names.label(v.Dot), "device", device, "replica", replica,
-		"kind", kindName(v.Kind), "size", number(v.Size), "time", stamp(time.Unix(0, v.MTime)), "shown", shown, "content", content)
-	return made, ctx.Err()
+	return ctlfs.Rec("file", v.file, "peer", v.names.label(v.Dot), "device", device, "replica", replica,
+		"kind", kindName(v.Kind), "size", number(v.Size), "time", stamp(time.Unix(0, v.MTime)), "shown", shown, "content", content), ctx.Err()
 }
 
 // describe is what is told of a version that is no file.
@@ -119,7 +175,7 @@ func (v version) describe(ctx context.Context) (string, error) {
 	case v.Kind == merge.KindSymlink:
 		return v.vol.SiblingTarget(ctx, v.path, v.Dot)
 	case v.Kind == merge.KindDir && v.Shown:
-		return fmt.Sprintf("a directory: its files are in /%s/%s\n", v.volume, v.path), nil
+		return fmt.Sprintf("a directory: its files are in /%s/%s\n", v.in, v.path), nil
 	}
 	return fmt.Sprintf("a %s\n", kindName(v.Kind)), nil
 }

@@ -37,7 +37,7 @@ func TestEveryVerbHasAHandler(t *testing.T) {
 }
 
 // start starts a server on a new data directory, or on dir.
-func start(t *testing.T, dir string) *Daemon {
+func start(t testing.TB, dir string) *Daemon {
 	t.Helper()
 	if dir == "" {
 		dir = filepath.Join(t.TempDir(), "data")
@@ -54,7 +54,7 @@ func start(t *testing.T, dir string) *Daemon {
 }
 
 // attach connects to the server's own socket.
-func attach(t *testing.T, d *Daemon, aname string) *client.Fid {
+func attach(t testing.TB, d *Daemon, aname string) *client.Fid {
 	t.Helper()
 	nc, err := export.DialUnix(t.Context(), filepath.Join(d.store.Dir(), SocketName))
 	if err != nil {
@@ -73,7 +73,7 @@ func attach(t *testing.T, d *Daemon, aname string) *client.Fid {
 }
 
 // ctl runs a command through 9P and returns its answer.
-func ctl(t *testing.T, d *Daemon, line string) (string, error) {
+func ctl(t testing.TB, d *Daemon, line string) (string, error) {
 	t.Helper()
 	f, err := attach(t, d, "ctl").Walk(t.Context(), "ctl")
 	if err != nil {
@@ -95,7 +95,7 @@ func ctl(t *testing.T, d *Daemon, line string) (string, error) {
 }
 
 // must runs commands that must succeed.
-func must(t *testing.T, d *Daemon, lines ...string) {
+func must(t testing.TB, d *Daemon, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
 		if _, err := ctl(t, d, line); err != nil {

@@ -114,7 +114,7 @@ func (d *Daemon) askReplicas(ctx context.Context, v *openVolume, p peerEntry, sr
 		return err
 	}
 	if !ask {
-		if ask, err = unknownVersions(ctx, v.vol, names); err != nil || !ask {
+		if ask, err = unknownVersions(ctx, v, names); err != nil || !ask {
 			return err
 		}
 	}
@@ -126,21 +126,25 @@ func (d *Daemon) askReplicas(ctx context.Context, v *openVolume, p peerEntry, sr
 }
 
 // unknownVersions tells whether a conflict has a version of a replica that is
-// not known.
-func unknownVersions(ctx context.Context, v *vol.Volume, names *replicaNames) (bool, error) {
-	stats, err := v.Stats(ctx)
-	if err != nil || stats.Conflicts == 0 {
+// not known. Where all are known they stay so until the conflicts are others.
+func unknownVersions(ctx context.Context, v *openVolume, names *replicaNames) (bool, error) {
+	stats, err := v.vol.Stats(ctx)
+	if err != nil || stats.Conflicts == 0 || v.versionsKnown.Load() == stats.ConflictChange+1 {
 		return false, err
 	}
-	all, err := v.Conflicts(ctx)
+	all, err := v.vol.Conflicts(ctx)
+	if err != nil {
+		return false, err
+	}
 	for _, c := range all {
 		for _, s := range c.Siblings {
 			if s.Dot != (merge.Dot{}) && !names.knows(s.Dot.Replica) {
-				return true, err
+				return true, nil
 			}
 		}
 	}
-	return false, err
+	v.versionsKnown.Store(stats.ConflictChange + 1)
+	return false, nil
 }
 
 // replicaNames says what to call the devices of replicas.

@@ -48,11 +48,7 @@ func (d *Daemon) resolve(ctx context.Context, c *ctlfs.Call) error {
 	if err != nil {
 		return err
 	}
-	all, err := v.vol.Conflicts(ctx)
-	if err != nil {
-		return err
-	}
-	chosen, err := matching(all, pattern)
+	chosen, err := meant(ctx, v.vol, pattern)
 	if err != nil {
 		return err
 	}
@@ -73,12 +69,10 @@ func (d *Daemon) resolve(ctx context.Context, c *ctlfs.Call) error {
 	return err
 }
 
-// matching are the conflicts that a path or a pattern means.
-func matching(all []vol.Conflict, pattern string) (chosen []vol.Conflict, err error) {
-	for _, c := range all {
-		if c.Path == pattern {
-			return []vol.Conflict{c}, nil
-		}
+// meant are the conflicts that a path or a pattern means.
+func meant(ctx context.Context, v *vol.Volume, pattern string) ([]vol.Conflict, error) {
+	if c, err := v.ConflictAt(pattern); !errors.Is(err, syscall.ENOENT) {
+		return []vol.Conflict{c}, err
 	}
 	words := strings.Split(pattern, "/")
 	for _, w := range words {
@@ -86,12 +80,8 @@ func matching(all []vol.Conflict, pattern string) (chosen []vol.Conflict, err er
 			return nil, ctlfs.Errorf(syscall.EINVAL, "pattern %q: %q has a [ or \\ that does not end", pattern, w)
 		}
 	}
-	for _, c := range all {
-		if matchPath(words, strings.Split(c.Path, "/")) {
-			chosen = append(chosen, c)
-		}
-	}
-	return chosen, nil
+	all, err := v.Conflicts(ctx)
+	return slices.DeleteFunc(all, func(c vol.Conflict) bool { return !matchPath(words, strings.Split(c.Path, "/")) }), err
 }
 
 // matchPath tells whether the words of a pattern match the names of a path: **
@@ -156,53 +146,73 @@ func (r *resolver) failed(c *vol.Conflict, err error) error {
 	return fmt.Errorf("resolve %s/%s: %w", r.v.name, c.Path, err)
 }
 
+// endings is how many conflicts are ended at once: what is ended by then stays
+// so when the command is interrupted.
+const endings = 1024
+
 // keep ends each conflict as the word says. One that cannot be ended leaves
 // the others.
 func (r *resolver) keep(ctx context.Context, chosen []vol.Conflict, which string) error {
 	var errs []error
-	for i := range chosen {
+	for some := range slices.Chunk(chosen, endings) {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(append(errs, err)...)
 		}
-		c := &chosen[i]
-		var err error
-		if which == "both" {
-			err = r.keepBoth(ctx, c)
-		} else {
-			err = r.keepOne(ctx, c, which)
-		}
-		if err != nil {
-			errs = append(errs, r.failed(c, err))
+		failed, err := r.keepSome(ctx, some, which)
+		if errs = append(errs, failed...); err != nil {
+			return errors.Join(append(errs, err)...)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (r *resolver) keepBoth(ctx context.Context, c *vol.Conflict) error {
-	names, err := r.v.vol.ResolveBoth(ctx, c.Path, c.Dots())
-	if err != nil {
-		return err
+// ending is a conflict that is about to end.
+type ending struct {
+	*vol.Conflict
+	kept   vol.Sibling
+	absent string // what is to be said of content that is not here
+}
+
+func (r *resolver) keepSome(ctx context.Context, chosen []vol.Conflict, which string) (failed []error, err error) {
+	var ends []ending
+	var how []vol.Ending
+	for i := range chosen {
+		c := &chosen[i]
+		e, err := r.choose(c, which)
+		if err != nil {
+			failed = append(failed, r.failed(c, err))
+			continue
+		}
+		kept := []vol.Sibling{e}
+		if which == "both" {
+			kept = c.Siblings
+		}
+		ends = append(ends, ending{c, e, r.absent(ctx, c, kept)})
+		how = append(how, vol.Ending{Path: c.Path, Seen: c.Dots(), Keep: e.Dot, Both: which == "both"})
 	}
-	dir := strings.TrimSuffix(c.Path, path.Base(c.Path))
+	if err := r.v.vol.ResolveAll(ctx, how); err != nil {
+		return failed, fmt.Errorf("resolve in %s: %w", r.v.name, err)
+	}
+	for i, e := range ends {
+		switch {
+		case how[i].Err != nil:
+			failed = append(failed, r.failed(e.Conflict, how[i].Err))
+		case how[i].Both:
+			r.noteBoth(e, how[i].Names)
+		default:
+			r.note(e.Conflict, "kept the %s of %s from %s%s", kindName(e.kept.Kind), r.names.label(e.kept.Dot),
+				time.Unix(0, e.kept.MTime).UTC().Format(time.RFC3339), e.absent)
+		}
+	}
+	return failed, nil
+}
+
+func (r *resolver) noteBoth(e ending, names []string) {
+	dir := strings.TrimSuffix(e.Path, path.Base(e.Path))
 	for i := range names {
 		names[i] = r.v.name + "/" + dir + names[i]
 	}
-	r.note(c, "kept all %d versions: the others are %s now%s", len(c.Siblings), strings.Join(names, ", "), r.absent(ctx, c, c.Siblings))
-	return nil
-}
-
-func (r *resolver) keepOne(ctx context.Context, c *vol.Conflict, which string) error {
-	s, err := r.choose(c, which)
-	if err != nil {
-		return err
-	}
-	absent := r.absent(ctx, c, []vol.Sibling{s})
-	if err := r.v.vol.Resolve(ctx, c.Path, c.Dots(), s.Dot); err != nil {
-		return err
-	}
-	r.note(c, "kept the %s of %s from %s%s", kindName(s.Kind), r.names.label(s.Dot),
-		time.Unix(0, s.MTime).UTC().Format(time.RFC3339), absent)
-	return nil
+	r.note(e.Conflict, "kept all %d versions: the others are %s now%s", len(e.Siblings), strings.Join(names, ", "), e.absent)
 }
 
 // absent says that the content of a version is not here, if it is so.
@@ -222,9 +232,10 @@ func (r *resolver) absent(ctx context.Context, c *vol.Conflict, siblings []vol.S
 	return " (the content of the version of " + strings.Join(missing, ", ") + " is not on this device yet)"
 }
 
-// choose picks the version that a user's word means. It must be one.
+// choose picks the version that a user's word means. It must be one; with both
+// it does not matter.
 func (r *resolver) choose(c *vol.Conflict, which string) (vol.Sibling, error) {
-	if which == "newest" {
+	if which == "newest" || which == "both" {
 		return slices.MinFunc(c.Siblings, later), nil
 	}
 	var found []vol.Sibling

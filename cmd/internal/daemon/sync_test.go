@@ -12,7 +12,7 @@ import (
 )
 
 // couple starts two servers that know each other; white has a volume v.
-func couple(t *testing.T) (white, black *Daemon) {
+func couple(t testing.TB) (white, black *Daemon) {
 	t.Helper()
 	white, black = start(t, ""), start(t, "")
 	must(t, white, "volume create v", "peer add "+black.PublicKey()+" black")

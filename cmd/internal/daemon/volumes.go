@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"bazil/ctlfs"
@@ -34,6 +35,9 @@ type openVolume struct {
 	feeds    feeds
 	keeper   keeper
 	reads    readTroubles
+	// versionsKnown is 1 above the Stats.ConflictChange at which whose versions
+	// are in conflict was all known.
+	versionsKnown atomic.Uint64
 
 	ctx    context.Context // ends when the volume closes
 	cancel context.CancelFunc
