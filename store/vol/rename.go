@@ -199,29 +199,18 @@ func (v *Volume) moveSettings(src, rec *record) {
 // renameDir moves a directory with all that is in it. Other versions of its
 // name stay.
 func (v *Volume) renameDir(from, target *entry, in, over *inode) error {
-	src, err := v.subdir(from)
+	src, err := v.readMove(from, target)
 	if err != nil {
 		return err
 	}
 	if src != nil {
-		if err := v.loadTree(src); err != nil {
-			return err
-		}
 		v.foldDir(src)
-	}
-	if _, err := v.subdir(target); err != nil {
-		return err
-	}
-	if target.sub != nil {
-		if err := v.loadTree(target.sub); err != nil {
-			return err
-		}
 	}
 	return v.moveDir(from, target, in, over, src)
 }
 
-// moveDir moves the directory at from, whose place is src, to target. All
-// names below are in memory.
+// moveDir moves the directory at from, whose place is src, to target. What
+// readMove has read is all that it reads, so that it cannot end half way.
 func (v *Volume) moveDir(from, target *entry, in, over *inode, src *dir) error {
 	isDir := func(k merge.Kind) bool { return k == merge.KindDir }
 	hadVersion := false

@@ -30,6 +30,41 @@ func (v *Volume) loadTree(d *dir) error {
 	return nil
 }
 
+// readMove brings into memory what a move of the directory at from to target
+// looks at, and returns the place of from.
+func (v *Volume) readMove(from, target *entry) (*dir, error) {
+	src, err := v.subdir(from)
+	if err == nil && src != nil {
+		err = v.loadTree(src)
+	}
+	if err == nil {
+		err = v.readMeeting(src, target)
+	}
+	return src, err
+}
+
+// readMeeting brings into memory what the names of src and below will meet at
+// target, where there may be names that no longer exist.
+func (v *Volume) readMeeting(src *dir, target *entry) error {
+	dst, err := v.subdir(target)
+	if src == nil || dst == nil || err != nil {
+		return err
+	}
+	for name, e := range src.children {
+		if !e.rec.exists() {
+			continue
+		}
+		to, err := v.find(dst, name)
+		if err == nil {
+			err = v.readMeeting(e.sub, to)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // moveNames moves all names of src, which are in memory with all below them,
 // to the directory at target.
 func (v *Volume) moveNames(src *dir, target *entry) error {
