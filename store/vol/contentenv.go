@@ -196,13 +196,9 @@ func (e *contentEnv) extentNode(ctx context.Context, p store.Pointer, level int,
 	if n != nil && n.level == level && n.lo == lo && n.root == root {
 		return n, nil
 	}
-	loose := !e.chunks.Durable(p.ID)
 	plain, err := e.reader.Read(ctx, p, store.ChunkExtents)
 	if err != nil {
 		return nil, ioError("read extent chunk", p.ID, err)
-	}
-	if loose {
-		e.loose.Add(1)
 	}
 	if n, err = decodeExtentNode(plain, level, lo, root); err != nil {
 		return nil, fmt.Errorf("extent chunk %v: %w: %w", p.ID, syscall.EIO, err)

@@ -37,16 +37,40 @@ func (c *content) needSize(ctx context.Context, size int64) error {
 	return base.needLeaves(ctx, size-1, size)
 }
 
-// needLeaves opens the extent chunks for [lo, hi), and at least those for lo.
+// needLeaves opens the extent chunks on the way to [lo, hi), and at least those
+// for lo.
 func (s *stored) needLeaves(ctx context.Context, lo, hi int64) error {
 	for s.form == formExtents {
-		_, next, err := s.leaf(ctx, lo)
+		next, err := s.needLeaf(ctx, lo)
 		if err != nil || next >= hi {
 			return err
 		}
 		lo = next
 	}
 	return nil
+}
+
+// needLeaf opens the extent chunks on the way to off, and returns where those
+// end. Whether they are on disk is asked each time: they may be known from when
+// another file had them, and have been collected since.
+func (s *stored) needLeaf(ctx context.Context, off int64) (int64, error) {
+	p := s.ptr
+	n, err := s.rootNode(ctx)
+	for err == nil {
+		if !s.env.chunks.Durable(p.ID) {
+			s.env.loose.Add(1)
+		}
+		if n.leaf() {
+			return n.hi, nil
+		}
+		c, lo, hi := n.child(off)
+		if c == nil {
+			return hi, nil
+		}
+		p = c.ptr
+		n, err = s.node(ctx, c.extentRef, n.level-1, lo)
+	}
+	return 0, err
 }
 
 // get makes sure that a data chunk is here, which is not on disk.

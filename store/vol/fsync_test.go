@@ -94,6 +94,59 @@ func TestLogOnUnflushedChunks(t *testing.T) {
 	}
 }
 
+// TestLogOnExtentsThatCameAgain: an extent chunk that is known from before, and
+// was collected and came in again since, counts only when it is on disk again.
+func TestLogOnExtentsThatCameAgain(t *testing.T) {
+	d := newDisk(t)
+	v := d.open()
+	want := randomBytes(6, 300_000)
+	body := must[Body](t)(writeFile(t, v.Root(), "f", string(want)).syncedBody())
+	info := must[bodyInfo](t)(body.parse())
+	if info.form != formExtents {
+		t.Fatalf("form %v", info.form)
+	}
+	sealed := must[[]byte](t)(d.chunks.Get(ctx, info.ptr.ID, nil))
+	ok(t, v.Close())
+	v = d.open()
+	if readFile(t, v.Root(), "f") != string(want) || v.env.nodes.get(info.ptr) == nil {
+		t.Fatal("the extent chunk is not known")
+	}
+	mark := func(_ context.Context, keep func(store.ID)) error {
+		return v.MarkChunks(ctx, func(id store.ID) {
+			if id != info.ptr.ID {
+				keep(id)
+			}
+		})
+	}
+	must[store.CollectProgress](t)(d.chunks.Collect(ctx, mark, store.CollectOptions{MinDead: 1e-9}))
+	if d.chunks.Has(info.ptr.ID) {
+		t.Fatal("it was not collected")
+	}
+	must[bool](t)(d.chunks.Put(ctx, info.ptr.ID, sealed))
+	h := openFile(t, v, "f", true)
+	defer h.Close()
+	if v.bySync(func() { ok(t, writeSync(h, "synced", 7000)) }) == 0 {
+		t.Error("an fsync relies on a chunk that is not on disk")
+	}
+	if v.bySync(func() { ok(t, writeSync(h, "logged", 9000)) }) != 0 {
+		t.Error("the next makes a group, too")
+	}
+}
+
+// syncedBody is the body that the file has in the volume.
+func (n *Node) syncedBody() (Body, error) {
+	if err := n.v.Sync(ctx); err != nil {
+		return "", err
+	}
+	n.v.mu.Lock()
+	defer n.v.mu.Unlock()
+	in, err := n.v.inodeByNumber(n.num)
+	if err != nil {
+		return "", err
+	}
+	return Body(in.at.rec.version().Content), nil
+}
+
 // TestLogOfUnlinked: a file without a name is made durable by a group.
 func TestLogOfUnlinked(t *testing.T) {
 	d := newDisk(t)

@@ -302,6 +302,28 @@ func TestUnloggedAfterFailure(t *testing.T) {
 	}
 }
 
+// TestUnloggedIsStored: what a group on its way has taken from memory is not in
+// the log's reach: the fsync waits for the group.
+func TestUnloggedIsStored(t *testing.T) {
+	d := newDisk(t)
+	_, h, _ := loggedVolume(t, d)
+	must[int](t)(h.WriteAt(ctx, []byte("on its way"), 7000))
+	c := h.f.c
+	c.freezeAll()
+	must[Body](t)(c.Flush(ctx))
+	if ch, none, is := c.take(true); is || none {
+		t.Fatalf("%v, %q", none, ch.data)
+	}
+	must[int](t)(h.WriteAt(ctx, []byte("later"), 9000))
+	if ch, none, is := c.take(true); is || none {
+		t.Fatalf("%v, %q", none, ch.data)
+	}
+	c.frozenDurable(true)
+	if ch, _, is := c.take(true); !is || string(ch.data) != "later" {
+		t.Fatalf("%v, %q", is, ch.data)
+	}
+}
+
 // TestUnloggedCuts: what was cut off is not written by the record.
 func TestUnloggedCuts(t *testing.T) {
 	var u, later unlogged
