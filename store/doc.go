@@ -38,7 +38,8 @@
 // and the vault key (32), with a passphrase sealed as nonce (24) and
 // XChaCha20-Poly1305 under the argon2id key with the first two lines as
 // additional data. A sharing key is stored as nonce (24) and
-// XChaCha20-Poly1305 under the vault key with its name as additional data.
+// XChaCha20-Poly1305 under the vault key with its name as additional data,
+// a form that goes with the configuration's version.
 // A snapshot's pointer as text is drawn at SharingKey.SealPointer: sealed under
 // a key derived from the sharing key, so that it may be kept and sent anywhere.
 // Lost keys cannot be had again; a copy of key and config.db is a backup of

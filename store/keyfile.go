@@ -124,7 +124,7 @@ func decodeSecrets(b []byte, ask func() ([]byte, error)) (secrets, error) {
 		if !strings.HasPrefix(first, "bazil key ") {
 			return secrets{}, fmt.Errorf("%w: not a key file", ErrDamaged)
 		}
-		return secrets{}, fmt.Errorf("%w %q", ErrVersion, first)
+		return secrets{}, fmt.Errorf("%w %.40q, known is %q", ErrVersion, first, strings.TrimSuffix(keyFileHead, "\n"))
 	}
 	second, rest, _ := strings.Cut(rest, "\n")
 	data, err := hex.DecodeString(strings.TrimSuffix(rest, "\n"))
@@ -152,7 +152,7 @@ func unwrap(head, spec string, box []byte, ask func() ([]byte, error)) ([]byte, 
 	var salt []byte
 	n, err := fmt.Sscanf(spec, "argon2id %d %d %d %x", &passes, &memory, &threads, &salt)
 	if n != 4 || err != nil {
-		return nil, fmt.Errorf("%w: key wrapping %q", ErrVersion, spec)
+		return nil, fmt.Errorf("%w: key wrapping %.40q, known are plain and argon2id", ErrVersion, spec)
 	}
 	if passes < 1 || passes > maxArgonTime || memory > maxArgonMemory || threads < 1 || len(salt) < 8 {
 		return nil, fmt.Errorf("%w: argon2id parameters out of bounds", ErrDamaged)

@@ -178,19 +178,23 @@ func TestOpenRefusesVersions(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(dir string) error
 		want  error
+		told  string
 	}{
 		"format": {func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, formatFile), []byte("bazil data directory\nversion 7\n"), 0o600)
-		}, ErrVersion},
+		}, ErrVersion, "version 7"},
 		"format is something else": {func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, formatFile), []byte("PK\x03\x04"), 0o600)
-		}, ErrDamaged},
+		}, ErrDamaged, ""},
 		"key": {func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, keyFile), []byte("bazil key 2\nplain\n"), 0o600)
-		}, ErrVersion},
+		}, ErrVersion, `"bazil key 2", known is "bazil key 1"`},
+		"key wrapping": {func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, keyFile), []byte("bazil key 1\nscrypt 5\n00\n"), 0o600)
+		}, ErrVersion, `"scrypt 5", known are plain and argon2id`},
 		"no data directory": {func(dir string) error {
 			return os.Remove(filepath.Join(dir, formatFile))
-		}, os.ErrNotExist},
+		}, os.ErrNotExist, ""},
 		"configuration": {func(dir string) error {
 			c, err := openConfig(filepath.Join(dir, configFile))
 			if err != nil {
@@ -201,13 +205,13 @@ func TestOpenRefusesVersions(t *testing.T) {
 				return err
 			}
 			return errors.Join(tx.Bucket(metaBucket).Put(versionKey, []byte("9")), tx.Commit(), c.close())
-		}, ErrVersion},
+		}, ErrVersion, `"9", known is "1"`},
 	} {
 		dir := newDir(t)
 		if err := c.spoil(dir); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(dir, Options{}); !errors.Is(err, c.want) || !strings.Contains(err.Error(), dir) {
+		if _, err := Open(dir, Options{}); !errors.Is(err, c.want) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), c.told) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}

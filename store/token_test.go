@@ -20,12 +20,12 @@ func TestSealedPointer(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "another sharing key") {
 		t.Errorf("another key: %v", err)
 	}
-	for _, bad := range []string{"", "x", tokenHead, text[:len(text)-2], text + "AAAA", tokenHead + "!" + text[len(tokenHead)+1:]} {
+	for _, bad := range []string{"", "x", tokenHead, text[:len(text)-2], text + "AAAA", tokenHead + "!" + text[len(tokenHead)+1:], "bazil-snapshot-", "bazil-snapshot-x-AAAA", "bazil-snapshot-2"} {
 		if _, err := k.OpenPointer(bad); err == nil || !strings.Contains(err.Error(), "not a whole snapshot pointer") {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if _, err := k.OpenPointer("bazil-snapshot-2-AAAA"); !errors.Is(err, ErrVersion) {
+	if _, err := k.OpenPointer("bazil-snapshot-2-AAAA"); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "version 2, known is 1") {
 		t.Errorf("another version: %v", err)
 	}
 	for i := len(tokenHead); i < len(text); i++ {
