@@ -127,8 +127,12 @@ func setAttr(in *fuse.SetAttrIn) p9srv.SetAttr {
 	return set
 }
 
-// join is the opposite of split.
-func join(sec uint64, nsec uint32) int64 { return int64(sec)*1e9 + int64(nsec) }
+// join is the opposite of split. A time that nanoseconds cannot tell, before 1678
+// or after 2262, is the nearest that they can, as on other filesystems.
+func join(sec uint64, nsec uint32) int64 {
+	const most = int64(math.MaxInt64/1_000_000_000 - 1)
+	return min(max(int64(sec), -most), most)*1e9 + int64(nsec)
+}
 
 // killSUIDGID adds to set what the kernel leaves to us (HANDLE_KILLPRIV_V2):
 // chown takes the suid and sgid bits of a regular file away, and so does a

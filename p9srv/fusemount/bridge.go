@@ -104,10 +104,13 @@ func (b *bridge) onHandle(cancel <-chan struct{}, in *fuse.InHeader, fh uint64,
 		if err != nil {
 			return err
 		}
-		err = fn(o, s, h, fid)
-		if now := h.now.Load(); err != nil && now.sess == s && now.fid != fid {
-			return fn(o, s, h, now.fid) // it was clunked meanwhile
+		for {
+			err = fn(o, s, h, fid)
+			now := h.now.Load()
+			if err == nil || now.sess != s || now.fid == fid {
+				return err
+			}
+			fid = now.fid // the other was clunked meanwhile
 		}
-		return err
 	}))
 }

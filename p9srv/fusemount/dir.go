@@ -12,22 +12,11 @@ import (
 	"bazil/p9srv/client"
 )
 
-// listCount is how many bytes of entries are asked for at once, plusAtOnce
-// how many of them are looked up at once.
-const (
-	listCount  = 64 << 10
-	plusAtOnce = 32
-)
+// plusAtOnce is how many entries are looked up at once.
+const plusAtOnce = 32
 
 // maxName is the longest name the kernel takes in a directory.
 const maxName = 1024
-
-// listing is the part of a directory that was read and not yet passed on.
-type listing struct {
-	ents []p9srv.Dirent
-	off  uint64 // the cookie before ents
-	eof  bool   // nothing is behind ents
-}
 
 // OpenDir is opendir(3).
 func (b *bridge) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
@@ -56,12 +45,12 @@ func (b *bridge) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirE
 		if err := h.list.seek(ctx, fid, in.Offset); err != nil {
 			return err
 		}
-		for len(h.list.ents) > 0 {
-			e := h.list.ents[0]
+		for h.list.more() {
+			e := h.list.batch[h.list.at]
 			if goodName(e.Name) && !out.AddDirEntry(dirEntry(e)) {
 				break
 			}
-			h.list.pop()
+			h.list.at++
 		}
 		return nil
 	})
@@ -77,25 +66,6 @@ func dirEntry(e p9srv.Dirent) fuse.DirEntry {
 	return fuse.DirEntry{Name: e.Name, Ino: e.QID.Path, Mode: uint32(e.Type) << 12, Off: e.Offset}
 }
 
-// seek makes l start behind the cookie off, with at least one entry unless
-// the directory ends there. The start is always read anew.
-func (l *listing) seek(ctx context.Context, fid *client.Fid, off uint64) error {
-	if off == l.off && off != 0 && (len(l.ents) > 0 || l.eof) {
-		return nil
-	}
-	ents, err := fid.ReadDir(ctx, off, listCount)
-	if err != nil {
-		return err
-	}
-	*l = listing{ents: ents, off: off, eof: len(ents) == 0}
-	return nil
-}
-
-func (l *listing) pop() {
-	l.off = l.ents[0].Offset
-	l.ents = l.ents[1:]
-}
-
 // ReadDirPlus is getdents(2) with a lookup of every entry, which the kernel
 // asks for when it expects a stat of them.
 func (b *bridge) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
@@ -108,8 +78,8 @@ func (b *bridge) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.
 			return err
 		}
 		var slots []plusEntry
-		for len(h.list.ents) > 0 {
-			e := h.list.ents[0]
+		for h.list.more() {
+			e := h.list.batch[h.list.at]
 			if goodName(e.Name) {
 				slot := out.AddDirLookupEntry(dirEntry(e))
 				if slot == nil {
@@ -117,7 +87,7 @@ func (b *bridge) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.
 				}
 				slots = append(slots, plusEntry{e.Name, slot})
 			}
-			h.list.pop()
+			h.list.at++
 		}
 		b.lookupAll(ctx, s, h.n, slots)
 		return nil

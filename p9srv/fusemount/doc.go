@@ -11,6 +11,7 @@
 //	link             one connection after the other
 //	inode, fid       the files that the kernel knows, and their fids
 //	handle           open files
+//	listing          how far a directory was read
 //	stand, replay    what may go on, and be sent again, after a lost connection
 //	leave            the last of a session whose server says that it will stop
 //	unsynced         what fsync has to tell
@@ -42,6 +43,10 @@
 // file: nobody knows whether it was done. So does a request that removes,
 // replaces or truncates when its name shows another version by then than it
 // did: it may have been done, and must not be done again to what came since.
+//
+// A directory that is being listed goes on behind the last name that was told, for
+// cookies count the names as they were at the server that is gone: a name that
+// stays comes once. Where names have no order and that one is gone, it is EIO.
 //
 // A writer supersedes only what it saw. The server sees to that while it
 // lives; a file that is opened again at the next one may be something else: a
@@ -82,7 +87,8 @@
 // how it is taken back; who has a file open for reading goes on with its new
 // bytes (handle). An event may come later than an open: where that finds a
 // version that the kernel has not seen, the attributes are to be asked for
-// again. A file of QID.Version 0 is never cached: it is opened
+// again. Nor is an answer kept that was on its way when an event came, about a
+// file that was not known yet too. A file of QID.Version 0 is never cached: it is opened
 // for direct I/O, and a read of it asks until an answer is empty, as v9fs
 // does.
 //

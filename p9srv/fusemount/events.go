@@ -111,7 +111,7 @@ func (w *watcher) follow(ctx context.Context, s *session) error {
 		}
 	})
 	next, err := w.open(ctx, s.conn)
-	if w.kept {
+	if w.kept || err == nil { // also for answers that are on their way
 		w.changed(w.b.inodes.all())
 	}
 	if w.kept = err == nil; err != nil {

@@ -24,7 +24,7 @@ func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 			}
 		}
 		sent = true
-		moves := b.moves(n)
+		moves, turned := b.moves(n), n.turned.Load()
 		f, err := fid.Walk(ctx)
 		if err != nil {
 			return err
@@ -47,7 +47,7 @@ func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 		if b.keepFor() > 0 && b.cachedVersion(n) != f.QID().Version {
 			b.events.takeAttr(n)
 		}
-		b.answerOpen(s, n, f, in.Flags&openFlags, moves, out)
+		b.answerOpen(s, n, f, in.Flags&openFlags, moves, turned, out)
 		return nil
 	})
 }
@@ -67,10 +67,15 @@ func unlinked(ctx context.Context, f *client.Fid, flags uint32) error {
 	return err
 }
 
-// answerOpen makes the handle of a file that was opened; moves are from before.
-func (b *bridge) answerOpen(s *session, n *inode, f *client.Fid, flags uint32, moves uint64, out *fuse.OpenOut) {
-	same := b.samePages(n, f.QID().Version)
+// answerOpen makes the handle of a file that was opened; moves and turned are from
+// before.
+func (b *bridge) answerOpen(s *session, n *inode, f *client.Fid, flags uint32, moves, turned uint64, out *fuse.OpenOut) {
 	h := b.newHandle(s, n, f, flags)
+	same := b.samePages(n, f.QID().Version)
+	if !same {
+		turned++ // for that is h's doing
+	}
+	h.turned.Store(turned)
 	if h.writes() {
 		b.judge(n, s, f.QID().Version)
 	}
@@ -134,7 +139,7 @@ func (b *bridge) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, 
 			return err
 		}
 		b.changed(n, s)
-		b.answerOpen(s, n, f, flags&^syscall.O_EXCL, b.moves(n), &out.OpenOut)
+		b.answerOpen(s, n, f, flags&^syscall.O_EXCL, b.moves(n), n.turned.Load(), &out.OpenOut)
 		return nil
 	})
 }
@@ -204,9 +209,11 @@ func (b *bridge) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 		}
 		if n > 0 && !s.lost(err) {
 			b.moved(h.n)
-			return nil
+			if in.WriteFlags&fuse.WRITE_CACHE == 0 {
+				return nil
+			}
 		}
-		return err
+		return err // of mapped pages the kernel would take a part for all
 	})
 	return uint32(n), st
 }

@@ -309,6 +309,43 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// TestFarTimes: a time that is too far away is the last that can be told, not one
+// of another century.
+func TestFarTimes(t *testing.T) {
+	_, dir := mounted(t, Options{})
+	name := filepath.Join(dir, "f")
+	check(t, os.WriteFile(name, nil, 0o644))
+	far := unix.Timespec{Sec: 20_000_000_000}
+	check(t, unix.UtimesNanoAt(unix.AT_FDCWD, name, []unix.Timespec{far, far}, 0))
+	st := statOf(t, name)
+	if year := time.Unix(st.Mtim.Unix()).UTC().Year(); year != 2262 {
+		t.Error(year)
+	}
+}
+
+// TestFullMapping: what a mapping cannot write back since the server's disk is
+// full half way, is told.
+func TestFullMapping(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root may make a small disk")
+	}
+	s, dir := mounted(t, Options{})
+	small := t.TempDir()
+	check(t, unix.Mount("none", small, "tmpfs", 0, "size=64k"))
+	t.Cleanup(func() { check(t, unix.Unmount(small, unix.MNT_DETACH)) })
+	s.disk.aside.Store(&small)
+	name := filepath.Join(dir, asideName, "f")
+	f, err := os.Create(name)
+	check(t, err)
+	check(t, f.Truncate(128<<10))
+	check(t, f.Close())
+	p := start(t, "mmap", name)
+	p.in.Close()
+	if err := p.Wait(); err == nil {
+		t.Error("msync(2) says that all was written")
+	}
+}
+
 func TestXattr(t *testing.T) {
 	s, dir := mounted(t, Options{})
 	name := filepath.Join(dir, "f")

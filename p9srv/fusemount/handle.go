@@ -93,6 +93,12 @@ func (h *handle) use(ctx context.Context, s *session) (*client.Fid, error) {
 		return nil, err
 	}
 	defer h.give()
+	return h.useInTurn(ctx, s)
+}
+
+// useInTurn is use for those who have the handle's turn: until they give it,
+// the fid stays the handle's.
+func (h *handle) useInTurn(ctx context.Context, s *session) (*client.Fid, error) {
 	if o := h.now.Load(); o.sess == s {
 		return h.renew(ctx, o)
 	}

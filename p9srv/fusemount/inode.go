@@ -73,6 +73,7 @@ type table struct {
 	byPath map[uint64]*inode
 	idle   inode // head of the ring: next is the oldest, prev the newest
 	nidle  int
+	missed uint64 // counts the events about files that are not in it
 }
 
 func newTable(maxIdle int, clunk func(*client.Fid)) *table {
@@ -103,15 +104,25 @@ func (t *table) get(id uint64) *inode {
 	return t.byID[id]
 }
 
-// find is the inode with that QID.Path, nil if the kernel knows none.
+// find is the inode with that QID.Path that an event is about, nil if the kernel
+// knows none.
 func (t *table) find(path uint64) *inode {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.byPath[path]
+	n := t.byPath[path]
+	if n == nil {
+		t.missed++
+	}
+	return n
 }
 
-// all lists the inodes.
-func (t *table) all() []*inode { return t.which(func(*inode) bool { return true }) }
+// all lists the inodes, each of which an event is about.
+func (t *table) all() []*inode {
+	t.mu.Lock()
+	t.missed++
+	t.mu.Unlock()
+	return t.which(func(*inode) bool { return true })
+}
 
 // which lists the inodes for which want is true.
 func (t *table) which(want func(*inode) bool) (list []*inode) {
@@ -123,6 +134,37 @@ func (t *table) which(want func(*inode) bool) (list []*inode) {
 		}
 	}
 	return list
+}
+
+// before is what was known of a file when the server was asked for it.
+type before struct {
+	n     *inode // nil: nothing
+	epoch uint64 // its events, or those of unknown files
+	moves uint64
+}
+
+// before is taken before a file's attributes are asked for.
+func (t *table) before(path uint64) before {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.byPath[path]; n != nil {
+		return before{n, n.epoch, n.stand.moves}
+	}
+	return before{epoch: t.missed}
+}
+
+// epochAt is the epoch that n had at before. If it was not known then, an event
+// about an unknown file may have been about it.
+func (t *table) epochAt(n *inode, was before) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if was.n == n {
+		return was.epoch
+	}
+	if was.n == nil && was.epoch == t.missed {
+		return 0 // n was unknown, and nothing unknown has changed
+	}
+	return n.epoch + 1
 }
 
 // found is what a walk came to.
@@ -156,9 +198,9 @@ func (t *table) enter(dir *inode, name string, f found) *inode {
 func (t *table) keep(n *inode, s *session, fid *client.Fid) {
 	if n.sess == s && n.fid != nil || s.ended() {
 		t.clunk(fid)
-		return
+	} else {
+		n.sess, n.fid = s, fid
 	}
-	n.sess, n.fid = s, fid
 	t.rest(n)
 }
 

@@ -256,7 +256,7 @@ func (b *bridge) setLock(cancel <-chan struct{}, in *fuse.LkIn, waits bool) fuse
 		req.Flags = 1
 	}
 	for pause := lockFirst; ; pause = min(2*pause, lockMost) {
-		st, at, err := b.tryLock(o, h, req)
+		st, at, err := b.tryLock(o, h, req, func() { b.locks.note(h, who, pid, s) })
 		switch {
 		case err != nil && o.Err() != nil:
 			b.undo(h, who, s, req)
@@ -264,7 +264,7 @@ func (b *bridge) setLock(cancel <-chan struct{}, in *fuse.LkIn, waits bool) fuse
 		case err != nil:
 			return status(err)
 		case st == p9srv.LockOK:
-			if b.locks.note(h, who, pid, s); h.now.Load().sess == at {
+			if h.now.Load().sess == at {
 				b.lookAgain(h.n)
 				return fuse.OK
 			}
@@ -288,19 +288,27 @@ func (b *bridge) lookAgain(n *inode) {
 	}
 }
 
-// tryLock asks the server once.
-func (b *bridge) tryLock(ctx context.Context, h *handle, req lockRequest) (st p9srv.LockStatus, at *session, err error) {
+// tryLock asks the server once. It has the handle's turn until a lock is noted: a
+// read that opened the file again meanwhile would clunk the fid, and the lock.
+func (b *bridge) tryLock(ctx context.Context, h *handle, req lockRequest, note func()) (st p9srv.LockStatus, at *session, err error) {
 	err = b.link.call(ctx, func(s *session) error {
+		if err := h.take(ctx); err != nil {
+			return err
+		}
+		defer h.give()
 		at = s
-		fid, err := h.use(ctx, s)
+		fid, err := h.useInTurn(ctx, s)
 		if err != nil {
 			return err
 		}
 		st, err = fid.Lock(ctx, req.LockRequest)
 		if req.flock && errors.Is(err, syscall.EBADF) {
-			if fid, err = h.other(ctx, s); err == nil {
+			if fid, err = h.otherInTurn(ctx, s); err == nil {
 				st, err = fid.Lock(ctx, req.LockRequest)
 			}
+		}
+		if err == nil && st == p9srv.LockOK {
+			note()
 		}
 		return err
 	})

@@ -43,20 +43,17 @@ func (b *bridge) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 // answerEntry tells the kernel of a file, taking over its fid. epoch is the
 // directory's from before the walk.
 func (b *bridge) answerEntry(ctx context.Context, s *session, dir *inode, name string, fid *client.Fid, epoch uint64, out *fuse.EntryOut) (*inode, error) {
-	own, moves := uint64(0), uint64(0)
-	if n := b.inodes.find(fid.QID().Path); n != nil {
-		own, moves = b.epoch(n), b.moves(n)
-	}
+	was := b.inodes.before(fid.QID().Path)
 	q, a, err := fid.Stat(ctx)
 	if err != nil {
 		b.clunk(fid)
 		return nil, err
 	}
 	n := b.inodes.enter(dir, name, found{s, fid, a})
-	b.learn(n, s, q.Version, moves)
+	b.learn(n, s, q.Version, was.moves)
 	*out = fuse.EntryOut{NodeId: n.id}
 	fillAttr(a, n.path, &out.Attr)
-	out.SetAttrTimeout(b.saw(n, a, own))
+	out.SetAttrTimeout(b.saw(n, a, b.inodes.epochAt(n, was)))
 	out.SetEntryTimeout(b.entryKeep(dir, n, epoch))
 	return n, nil
 }

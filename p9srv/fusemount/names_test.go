@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
 
@@ -210,6 +211,22 @@ func makeRole(args []string) error {
 		os.Symlink("x", "link"), unix.Mkfifo("fifo", 0o600), os.MkdirAll("deep/er", 0o755), os.WriteFile("deep/er/file", nil, 0o600))
 	ready()
 	return err
+}
+
+// TestMovedFid: the fid of a file that was found at another place is given up
+// among the others when they are many.
+func TestMovedFid(t *testing.T) {
+	s, m, dir, _, _ := heldMount(t)
+	check(t, os.WriteFile(s.back("f"), nil, 0o644))
+	statOf(t, filepath.Join(dir, "f"))
+	check(t, os.Rename(s.back("f"), s.back("g")))
+	statOf(t, filepath.Join(dir, "g"))
+	table := m.bridge.inodes
+	table.mu.Lock()
+	defer table.mu.Unlock()
+	if n := table.byID[fuse.FUSE_ROOT_ID].children["g"]; !n.idle {
+		t.Error("it is kept for good")
+	}
 }
 
 func TestGoodName(t *testing.T) {

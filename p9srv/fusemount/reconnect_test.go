@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -219,6 +220,49 @@ func TestLostLock(t *testing.T) {
 	check(t, os.Symlink(elsewhere, sock))
 	if _, err := f.WriteString("x"); !errors.Is(err, syscall.EIO) {
 		t.Error(err)
+	}
+}
+
+// TestListingGoesOn: a directory that is being listed when the server restarts
+// is listed to its end: each name that stays comes once.
+func TestListingGoesOn(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		events bool
+		first  int // how many names are read before
+	}{{"readdir", false, 100}, {"readdirplus", true, 400}} {
+		t.Run(c.name, func(t *testing.T) {
+			s, f := serve(t), newFeed()
+			s.disk.lists = true
+			var o Options
+			if c.events {
+				o.Events = f.open
+			}
+			_, dir := s.mount(t, o)
+			check(t, os.Mkdir(s.back(countedName), 0o755))
+			const files = 800
+			for i := range files {
+				check(t, os.WriteFile(s.back(fmt.Sprintf("counted/%0200d", i)), nil, 0o644))
+			}
+			d, err := os.Open(filepath.Join(dir, countedName))
+			check(t, err)
+			defer d.Close()
+			had, err := d.Readdirnames(c.first)
+			check(t, err)
+			s.end()
+			for i, name := range had {
+				if i%3 == 0 || i == len(had)-1 {
+					check(t, os.Remove(s.back("counted/"+name)))
+				}
+			}
+			check(t, os.WriteFile(s.back("counted/0"), nil, 0o644))
+			s.begin(t)
+			rest, err := d.Readdirnames(-1)
+			check(t, err)
+			if all := append(had, rest...); len(all) != files || !slices.IsSorted(all) {
+				t.Errorf("%d names of %d, sorted: %v", len(all), files, slices.IsSorted(all))
+			}
+		})
 	}
 }
 

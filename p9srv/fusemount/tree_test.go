@@ -2,6 +2,8 @@ package fusemount
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 
@@ -13,6 +15,7 @@ import (
 // it.
 type diskTree struct {
 	p9test.OSTree
+	lists  bool                   // cookies of the folder "counted" count names
 	stream *stream                // the file "stream", whose reads wait; nil: none
 	gate   *gate                  // nil: none
 	aside  atomic.Pointer[string] // the folder that asideName leads to; nil: none
@@ -28,6 +31,11 @@ func (t *diskTree) look(uid uint32, name string) (p9srv.Node, error) {
 	if name == "stream" && t.stream != nil {
 		return t.stream, nil
 	}
+	if name == countedName && t.lists {
+		path := filepath.Join(t.Dir, name)
+		n, err := t.At(uid, path)
+		return counted{n, path}, err
+	}
 	if aside := t.aside.Load(); name == asideName && aside != nil {
 		return t.At(uid, *aside)
 	}
@@ -42,6 +50,38 @@ func (t *diskTree) stat(ctx context.Context, name string) error {
 }
 
 const asideName = "aside"
+
+const countedName = "counted"
+
+// counted is a folder whose cookies count the names as they were when the
+// listing began, in their order, as those of a volume do.
+type counted struct {
+	p9srv.Node
+	path string
+}
+
+func (c counted) Open(ctx context.Context, flags uint32) (p9srv.File, error) {
+	f, err := c.Node.Open(ctx, flags)
+	return &countedDir{File: f, path: c.path}, err
+}
+
+type countedDir struct {
+	p9srv.File
+	path string
+	list []os.DirEntry
+}
+
+func (d *countedDir) ReadDir(_ context.Context, off uint64, yield func(p9srv.Dirent) bool) (err error) {
+	if d.list == nil || off == 0 {
+		d.list, err = os.ReadDir(d.path)
+	}
+	for i := int(off); i < len(d.list); i++ {
+		if !yield(p9srv.Dirent{QID: p9srv.QID{Path: uint64(i) + 1}, Offset: uint64(i) + 1, Name: d.list[i].Name()}) {
+			break
+		}
+	}
+	return err
+}
 
 // gate holds up every stat of the file named "slow".
 type gate struct {
