@@ -3,7 +3,7 @@
 //
 // A pull asks for the root directory, joins it by the rules of package merge,
 // and goes on with those directories below it in which the peer knows
-// something that is not known here, breadth first, with many directories
+// something that is not known here, breadth first as a rule, with many directories
 // asked for in one call and several calls under way, so that a long way to
 // the peer is filled. Each directory is joined by one vol.Volume.Apply, all or
 // nothing; a large one comes in pieces, and each of these is. When everything
@@ -42,6 +42,16 @@
 // sender and 228 at the receiver, of 1,508 and 313 without that. One long
 // transaction, as that of a directory of 100,000 names, may map more for its
 // time.
+//
+// Directories that wait to be asked for are in memory. Those found first are
+// asked for first, unless 16,384 wait: then those found last, so that of a tree
+// hardly more wait. Only directories that stand in one can be more. Beyond
+// 1,048,576 that wait, and 4,194,304 in all, a pull leaves the others to the next
+// one and fails with ErrWide: what came in stays, and each pull brings in more, so
+// that a peer which makes up directories without end takes no more memory than
+// that. A million that wait take 188 MiB where the volume has three replicas, of
+// which 36 are the numbers by which a directory that stands in two places is
+// found: each directory of the pull takes those, whether it waits or not.
 //
 // Between two servers over loopback on two cores of 2.5 GHz that do nothing
 // else (TestSyncSpeed of cmd/bazil): a file of 1 GiB 1.6 to 2.1 s, as fast as the

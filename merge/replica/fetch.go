@@ -147,7 +147,7 @@ func (f *fetch) look(ctx context.Context, wants []vol.Want) (*round, error) {
 		})
 		if malformed(err) {
 			f.result.Missing++
-			f.bad = fmt.Errorf("%q: %w", w.Path, err)
+			f.bad = unreadable(w.Path, err)
 			continue
 		}
 		if err != nil {
@@ -160,6 +160,14 @@ func (f *fetch) look(ctx context.Context, wants []vol.Want) (*round, error) {
 		}
 	}
 	return out, nil
+}
+
+// unreadable is what to tell of a file that is malformed.
+func unreadable(path string, err error) error {
+	if !errors.Is(err, vol.ErrBody) { // which says what is needed, or is this disk's
+		return fmt.Errorf("%q: %w", path, err)
+	}
+	return fmt.Errorf("%q has content that nobody can read: %w; write the file anew, restore it from a snapshot, or remove it", path, err)
 }
 
 // malformed says whether an error is about one file, and would be the same

@@ -15,13 +15,13 @@ type node struct {
 	local  uint64
 	known  merge.Context // what the peer is asked with
 
-	theirs  merge.View
-	todo    int  // directories below that are not done, and one until all pieces were joined
-	lost    bool // it is no longer there, or here
-	changed bool // something in it
-	partial bool // something below could not be pulled
-	tainted bool // another pull has changed its names since they were joined
-	again   int  // how often it was joined anew for that
+	theirs  *merge.View // once it was joined: of those that wait there may be very many
+	todo    int         // directories below that are not done, and one until all pieces were joined
+	lost    bool        // it is no longer there, or here
+	changed bool        // something in it
+	partial bool        // something below could not be pulled
+	tainted bool        // another pull has changed its names since they were joined
+	again   int         // how often it was joined anew for that
 }
 
 // maxAgain is how often a directory that others keep changing is joined anew

@@ -15,6 +15,10 @@ import (
 // is not the same.
 var ErrOtherVolume = errors.New("not the same volume")
 
+// ErrWide is wrapped by the error of a pull from a peer that tells of more
+// directories than one pull has memory for.
+var ErrWide = errors.New("too many directories for one pull")
+
 // pull is one Pull under way. Who holds the Replica's turn uses its fields.
 type pull struct {
 	r       *Replica
@@ -28,6 +32,7 @@ type pull struct {
 	renewed bool              // it took a new ID already
 	places  map[uint64]uint64 // local numbers of the peer's directories
 	joined  map[uint64]*node  // by local number: joined, not finished
+	left    int               // directories for which there was no room
 }
 
 // Pull joins what the peer's copy of the volume has and knows into the copy
@@ -39,6 +44,9 @@ func (r *Replica) Pull(ctx context.Context, src Source, o Options) (Result, erro
 	r.begin(p)
 	defer r.end(p)
 	err := p.run(ctx)
+	if err == nil && p.left > 0 {
+		err = fmt.Errorf("%w: what came in stays, %d directories were left, and the next one goes on there", ErrWide, p.left)
+	}
 	if err != nil {
 		err = fmt.Errorf("pull volume %v: %w", r.Volume.ID(), err)
 	}

@@ -1,9 +1,17 @@
 package replica
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
-// queue holds the directories that are to be asked for, those found first
-// first, and knows when no more can come.
+// broadMost is how many directories wait before those found last are asked for
+// first: few of a tree then wait, however many it has. Up to there those found
+// first come first, so that a deep part of it is not left to the end.
+const broadMost = 1 << 14
+
+// queue holds the directories that are to be asked for, and knows when no more
+// can come.
 type queue struct {
 	mu      sync.Mutex // guards all below
 	changed sync.Cond
@@ -17,6 +25,13 @@ func (q *queue) add(nodes ...*node) {
 	defer q.mu.Unlock()
 	q.nodes = append(q.nodes, nodes...)
 	q.wake()
+}
+
+// room is how many more there may be for at most most to wait.
+func (q *queue) room(most int) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return max(most-len(q.nodes), 0)
 }
 
 // take returns up to n nodes, and no more than the caller's share where of
@@ -34,8 +49,17 @@ func (q *queue) take(n, takers int) []*node {
 	idle := max(takers-q.busy, 1)
 	q.busy++
 	n = min(n, (len(q.nodes)+idle-1)/idle)
-	out := q.nodes[:n:n]
-	q.nodes = q.nodes[n:]
+	from := 0
+	if len(q.nodes) > broadMost {
+		from = len(q.nodes) - n
+	}
+	out := slices.Clone(q.nodes[from : from+n])
+	clear(q.nodes[from : from+n]) // lest they stay in memory
+	if from == 0 {
+		q.nodes = q.nodes[n:]
+	} else {
+		q.nodes = q.nodes[:from]
+	}
 	return out
 }
 

@@ -33,6 +33,9 @@ type Options struct {
 	// Under is the path, from the root, that a pull is for; "": all. What is
 	// below other directories is left to a pull that is for it.
 	Under string
+	// MaxWaiting is how many directories of a pull may wait to be asked for:
+	// ErrWide. 0 stands for 1,048,576.
+	MaxWaiting int
 }
 
 // Result is how far a pull or a fetch has come.

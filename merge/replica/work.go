@@ -17,6 +17,9 @@ import (
 const (
 	callsInFlight = 8   // calls of Source.Dirs at once, between which what is known is divided
 	dirsPerCall   = 128 // directories asked for in one, at most
+
+	maxWaiting = 1 << 20 // Options.MaxWaiting, where that is 0
+	maxPlaces  = 4 << 20 // directories of one pull
 )
 
 // work asks for what is in the queue until nothing is left.
@@ -112,7 +115,8 @@ func (p *pull) apply(ctx context.Context, n *node, d vol.DirState) error {
 // of, and by which the directory is finished.
 func (p *pull) join(ctx context.Context, n *node, d vol.DirState) error {
 	if d.After == "" {
-		n.theirs, n.todo, n.lost, n.changed = d.View, 1, false, false
+		view := d.View
+		n.theirs, n.todo, n.lost, n.changed = &view, 1, false, false
 	}
 	if n.remote != 0 && d.Dir == 0 { // removed there since it was listed
 		n.lost = true
@@ -197,9 +201,24 @@ func (p *pull) wanted(n *node, subs []vol.Sub) []vol.Sub {
 	return subs
 }
 
+// waiting leaves out the directories for which there is no room: n is not
+// finished then, and the next pull finds them.
+func (p *pull) waiting(n *node, subs []vol.Sub) []vol.Sub {
+	most := p.options.MaxWaiting
+	if most <= 0 {
+		most = maxWaiting
+	}
+	if room := min(p.queue.room(most), max(maxPlaces-len(p.places), 0)); len(subs) > room {
+		p.left += len(subs) - room
+		n.partial = true
+		subs = subs[:room]
+	}
+	return subs
+}
+
 // descend queues what is below a directory that was joined, or a piece of it.
 func (p *pull) descend(n *node, subs []vol.Sub) error {
-	subs = p.wanted(n, subs)
+	subs = p.waiting(n, p.wanted(n, subs))
 	if n.depth >= maxDepth && len(subs) > 0 {
 		return fmt.Errorf("%w: directories %d deep", errPeer, maxDepth)
 	}
@@ -244,7 +263,7 @@ func (p *pull) complete(ctx context.Context, n *node) error {
 }
 
 func (p *pull) finish(ctx context.Context, n *node) error {
-	err := p.r.Volume.Finish(ctx, n.local, n.theirs)
+	err := p.r.Volume.Finish(ctx, n.local, *n.theirs)
 	if vanished(err) {
 		n.partial = true
 		return nil
