@@ -174,6 +174,75 @@ func TestListWhileNamesComeAndGo(t *testing.T) {
 	}
 }
 
+// TestTurnsBesideList: whoever waits for the volume's lock while a long directory
+// is listed has it before the listing is over: while the names are gathered, while
+// they are looked at, and while they are put together. Who has the lock next is the
+// scheduler's affair, so there are several tries; a listing that keeps the lock
+// fails all.
+func TestTurnsBesideList(t *testing.T) {
+	v := newDisk(t).open()
+	d := mkdir(t, v.Root(), "d")
+	const n = 4 * listPiece
+	fill(t, d, 0, n)
+	turns := 0 // v.mu guards it
+	stop := make(chan struct{})
+	var beside sync.WaitGroup
+	beside.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			v.mu.Lock()
+			turns++
+			v.mu.Unlock()
+		}
+	})
+	defer beside.Wait()
+	defer close(stop)
+	for _, stage := range []string{"gather", "look", "merge"} {
+		for try := 0; !listedInTurns(t, v, d, stage, &turns); try++ {
+			if try == 100 {
+				t.Fatalf("%s: nobody had the lock before the end", stage)
+			}
+		}
+	}
+}
+
+// listedInTurns lists d, and says whether others had the lock during a stage.
+func listedInTurns(t *testing.T, v *Volume, d *Node, stage string, turns *int) (had bool) {
+	t.Helper()
+	v.mu.Lock()
+	defer v.unlock()
+	at := must[*dir](t)(d.dir())
+	at.list = nil // as if it had never been listed
+	l := v.newLister(at, true)
+	var out []DirEntry
+	for _, s := range []struct {
+		name string
+		do   func() bool
+	}{
+		{"gather", l.gather},
+		{"look", l.look},
+		{"merge", func() (ok bool) {
+			var err error
+			out, err = l.merge()
+			return err == nil
+		}},
+	} {
+		before := *turns
+		if !s.do() {
+			return false
+		}
+		had = had || s.name == stage && *turns > before
+	}
+	if len(out) != 4*listPiece {
+		t.Errorf("%d names", len(out))
+	}
+	return had
+}
+
 // The memory that remembered lists take is bounded.
 func TestListingsBound(t *testing.T) {
 	var l listings
