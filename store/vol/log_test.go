@@ -249,6 +249,44 @@ func TestLogAreasApart(t *testing.T) {
 	}
 }
 
+// TestLogRecordAlone: a damaged record that is alone in its area is told of by
+// what is in the other one, and one torn by a crash is no damage.
+func TestLogRecordAlone(t *testing.T) {
+	l, next := begunLog(t, testArea)
+	say := func(s string) {
+		b, _ := l.append(9, []byte(s))
+		ok(t, l.wait(ctx, b))
+	}
+	say("one")
+	g := next()
+	say("two") // counts on the group
+	l.release(g)
+	next()
+	say("three") // in the place of one
+	if !l.areas[0].used || !l.areas[1].used {
+		t.Fatal("not both areas count")
+	}
+	whole := must[[]byte](t)(os.ReadFile(l.path))
+	for name, c := range map[string]struct {
+		damage int // the area; -1: none
+		seqs   []uint64
+		told   bool
+	}{"whole": {-1, []uint64{2, 3}, false}, "two": {1, []uint64{3}, true}, "three": {0, []uint64{2}, false}} {
+		b := bytes.Clone(whole)
+		if c.damage >= 0 {
+			b[l.areas[c.damage].start+recordHeader+3] ^= 1
+		}
+		f := judgeLog(b, testArea, &g.state)
+		var seqs []uint64
+		for _, h := range f.records {
+			seqs = append(seqs, h.seq)
+		}
+		if !slices.Equal(seqs, c.seqs) || errors.Is(f.err, ErrDamaged) != c.told {
+			t.Errorf("%s: records %d, %v", name, seqs, f.err)
+		}
+	}
+}
+
 // TestLogIsMadeAnew: what an earlier process wrote stays until it does not count.
 func TestLogIsMadeAnew(t *testing.T) {
 	l := newFsyncLog(filepath.Join(t.TempDir(), "v.db"), ID{1}, &Options{LogSize: 2 * testArea, Log: slog.New(slog.DiscardHandler)})

@@ -110,7 +110,7 @@ func (f *foundLog) join(s *state, runs [2]logRun) {
 		a, b = b, a
 	}
 	last := logPlace{}
-	for _, hits := range [][]logHit{a, b} {
+	for i, hits := range [][]logHit{a, b} {
 		for _, h := range hits {
 			if !h.countsOn(s) {
 				last = h.logPlace
@@ -119,6 +119,9 @@ func (f *foundLog) join(s *state, runs [2]logRun) {
 			if n := len(f.records); n > 0 && h.process == last.process && h.seq != last.seq+1 {
 				f.missing(last.seq, h)
 				return
+			}
+			if len(f.records) == 0 && (i == 1 || len(b) == 0) {
+				f.missingBefore(s, last, h)
 			}
 			f.records = append(f.records, h)
 			last = h.logPlace
@@ -141,6 +144,18 @@ func (p *logPlace) before(o *logHit) bool {
 func (f *foundLog) missing(last uint64, h logHit) {
 	if h.durable > last {
 		f.err = fmt.Errorf("%w: a record of the log behind number %d", ErrDamaged, last)
+	}
+}
+
+// missingBefore notes that the record before h, the first that counts, is not
+// there though it was on disk. It may have counted if a group that had been begun
+// by then is not in the volume; else it did not, and a crash may have torn what
+// was written over it. That is not known for certain, so h and what follows are
+// done again all the same.
+func (f *foundLog) missingBefore(s *state, last logPlace, h logHit) {
+	there := last.process == h.process && last.seq+1 == h.seq
+	if !there && h.seq > 1 && h.until > s.group {
+		f.missing(h.seq-2, h)
 	}
 }
 

@@ -128,8 +128,13 @@ func TestJudgeLog(t *testing.T) {
 		b[at+recordHeader+3] ^= 1
 		return b
 	}
+	begun := func() []*logRecord { // in a file that was made with the first of them
+		rs := recs(4, 5)
+		rs[0].durable = 0
+		return rs
+	}
 	damagedBefore := torn(logOf(id, sealer, recs(4, 5), recs(6, 7)), 0)
-	tornBehind := logOf(id, sealer, recs(4, 5), nil)
+	tornBehind := logOf(id, sealer, begun(), nil)
 	copy(tornBehind[logHead+testArea:], logOf(id, sealer, []*logRecord{batchOf(5, 6), batchOf(5, 7)})[logHead:])
 	tornBehind[logHead+testArea+recordHeader+3] ^= 1
 	two := logOf(id, sealer, recs(4, 5), recs(1, 2, 3))
@@ -168,9 +173,11 @@ func TestJudgeLog(t *testing.T) {
 		{"torn, and not on disk before", torn(two, 1), state{moment: moment{5, 3}}, []uint64{1, 2, 3, 4}, false},
 		{"damaged, and on disk before", torn(two, 0), state{moment: moment{5, 3}}, []uint64{1, 2, 3}, true},
 		{"torn in one write", torn(logOf(id, sealer, batch), 0), state{moment: moment{5, 3}}, nil, false},
-		{"then what another process left", logOf(id, sealer, append(recs(4, 5), foreign)), state{moment: moment{5, 3}}, []uint64{4, 5}, false},
-		{"then what was there before", logOf(id, sealer, append(recs(4, 5), old)), state{moment: moment{5, 3}}, []uint64{4, 5}, false},
+		{"then what another process left", logOf(id, sealer, append(begun(), foreign)), state{moment: moment{5, 3}}, []uint64{4, 5}, false},
+		{"then what was there before", logOf(id, sealer, append(begun(), old)), state{moment: moment{5, 3}}, []uint64{4, 5}, false},
 		{"damaged, and the area behind goes on", damagedBefore, state{moment: moment{5, 3}}, []uint64{6, 7}, true},
+		{"the one before is not there, and was on disk", logOf(id, sealer, recs(4, 5)), state{moment: moment{5, 3}}, []uint64{4, 5}, true},
+		{"the one before is not there, and its group is", logOf(id, sealer, recs(4, 5)), state{moment: moment{7, 4}}, []uint64{4, 5}, false},
 		{"torn behind the other area", tornBehind, state{moment: moment{5, 3}}, []uint64{4, 5}, false},
 		{"cut short", two[:logHead+10], state{moment: moment{5, 3}}, nil, false},
 		{"a head that was torn", append(make([]byte, logHead), two[logHead:]...), state{moment: moment{5, 3}}, []uint64{1, 2, 3, 4, 5}, false},
