@@ -51,6 +51,15 @@
 // 8 KiB is not copied: it goes out of the tree's own memory (BufferReader) or of
 // the buffer that it was read into.
 //
+// Beside a server that does next to nothing, by a pipelining client on two
+// processors, medians of nine runs and three for listings:
+//
+//	walk, getattr, clunk, 1 in flight    18.2k/s of 24.6k    wake-ups
+//	the same, 16 in flight                153k/s of 284k     the server's processor
+//	10,000 names, 300 times              16.0M/s of 20.9M    the copy through the socket
+//	10,000 new names, 5 times             6.9M/s of 14.3M    the first time
+//	10,000 new names, once                2.4M/s of  8.0M    half is store/vol's sorting
+//
 // Tflush cancels the request's context. So a request that waits is over for its
 // client after 0.2 to 0.6 ms at the median, also where all processors are busy
 // with what was written (BenchmarkFlush in cmd/bazil). The longest times are then
