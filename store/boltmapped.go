@@ -14,7 +14,9 @@ import (
 // it counts as this process's memory, and the kernel takes it back later than
 // what it merely caches. So when the process has maxMapped more of mapped files
 // than it had, transactions let go of theirs. What is needed again comes back
-// from the kernel's cache, 64 KiB at a time.
+// from the kernel's cache, 64 KiB at a time. Looking five times as often changed
+// nothing where a directory of 100,000 names is pulled, which maps 120 MiB: that
+// is within single transactions.
 const (
 	maxMapped = 32 << 20
 	lookEvery = 50 * time.Millisecond
