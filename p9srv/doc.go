@@ -60,6 +60,10 @@
 //	10,000 new names, 5 times             6.9M/s of 14.3M    the first time
 //	10,000 new names, once                2.4M/s of  8.0M    half is store/vol's sorting
 //
+// Large writes keep the baton too while none is slow: when each of 64 KiB and more
+// passed it, so that the next was received while it ran, a file was taken at 330 and
+// 244 MB/s and not at 348 and 353.
+//
 // Tflush cancels the request's context. So a request that waits is over for its
 // client after 0.2 to 0.6 ms at the median, also where all processors are busy
 // with what was written (BenchmarkFlush in cmd/bazil). The longest times are then
