@@ -14,14 +14,12 @@
 //
 // A write of more than a message goes out as several, all in flight together.
 // They are as large as messages may be: a write that fits one is one for the server
-// too, so that nothing gets into the midst of an append. Smaller ones were tried
-// on 1 GiB of random data, written 1 MiB at a time and waited for each time, which
-// a server in the same process took at 352 to 398 MB/s on two processors (74 to 83%
-// of what the volume takes without 9P): of 256 KiB, at 338 to 358; of 128 KiB and
-// with 2 MiB for the socket to keep, at 378 to 417. That room alone gave 323 and 342
-// where there were 348 and 353 without. A caller that writes 4 MiB at a time has
-// 342 to 390, with the room 373 to 412. None of it is worth having more
-// kernel memory taken for every connection.
+// too, so that nothing gets into the midst of an append. Smaller ones, so that the
+// server receives one part while it takes another, made no difference that can be
+// told from the machine's: 1 GiB of random data, written 1 MiB at a time, was taken
+// at 348 to 398 MB/s in five runs, in parts of 256 KiB at 327 to 358 in five, and in
+// parts of 128 KiB with 2 MiB for the socket to keep at 378 to 417 in three. That
+// room alone gave 323 and 342.
 //
 // Errors of the server are syscall.Errno. When the connection ends, all calls
 // fail with an error that is ErrClosed after Close, and says what happened
