@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"path/filepath"
 	"testing"
 )
 
@@ -107,5 +108,47 @@ func TestSegmentIsMended(t *testing.T) {
 	}
 	if h, err := parseSegmentHeader(head, c.active.number); err != nil {
 		t.Errorf("header %+v: %v", h, err)
+	}
+}
+
+// TestSegmentSetAside: a large file in which nothing verifies is kept.
+func TestSegmentSetAside(t *testing.T) {
+	fs := newFaultFiles()
+	path := filepath.Join("d", chunksDir, segmentName(5))
+	f, err := fs.create(path)
+	if err == nil {
+		_, err = f.WriteAt(bytes.Repeat([]byte("other"), 1<<19), 0)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := openSim(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer halt(c)
+	if fs.Files[path+".damaged"] == nil || c.Stats().Segments != 0 {
+		t.Errorf("it is gone, or one of %d segments", c.Stats().Segments)
+	}
+}
+
+// TestSegmentReadAnew: a segment with a bad footer counts for what it has, once.
+func TestSegmentReadAnew(t *testing.T) {
+	c, err := openSim(newFaultFiles())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer halt(c)
+	putMany(t, c, 3, 1000)
+	if err := c.sealActive(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	before := c.Stats()
+	if err := c.remakeFooter(c.segments[1], ErrDamaged); err != nil {
+		t.Fatal(err)
+	}
+	if after := c.Stats(); after.Chunks != before.Chunks || after.Bytes != before.Bytes {
+		t.Errorf("%+v became %+v", before, after)
 	}
 }
