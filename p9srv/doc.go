@@ -58,7 +58,7 @@
 //	the same, 16 in flight                153k/s of 284k     the server's processor
 //	10,000 names, 300 times              16.0M/s of 20.9M    putting entries together, 55%
 //	10,000 new names, 5 times             6.9M/s of 14.3M    the first time
-//	10,000 new names, once                2.4M/s of  8.0M    half is store/vol's sorting
+//	10,000 new names, once                2.4M/s of  8.0M    making the list in store/vol
 //
 // Large writes keep the baton too while none is slow: when each of 64 KiB and more
 // passed it, so that the next was received while it ran, a file was taken at 330 and

@@ -269,12 +269,12 @@ func TestListingsBound(t *testing.T) {
 
 func TestSortNames(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for n := range 200 {
+	for n := range 2 * radixFrom {
 		prefix := strings.Repeat("p", r.IntN(12))
 		var list []*entry
 		var want, got []string
 		for range n {
-			name := prefix + fmt.Sprint(r.IntN(1<<r.IntN(60)+1))
+			name := prefix + strings.Repeat([]string{"\x01", "a", "\xff"}[r.IntN(3)], r.IntN(12)) + fmt.Sprint(r.IntN(1<<r.IntN(60)+1))
 			list, want = append(list, &entry{name: name}), append(want, name)
 		}
 		slices.Sort(want)
