@@ -52,6 +52,12 @@ func TestScrubRepairs(t *testing.T) {
 	if c.Has(got.Damaged[0]) {
 		t.Error("damaged chunk counts as present")
 	}
+	got, err = c.Scrub(ctx, ScrubOptions{
+		Repair: func(context.Context, ID) ([]byte, error) { return newChunk(1e6, 1000).sealed, nil },
+	})
+	if err != nil || got.Repaired != 0 || len(c.Damaged()) != 1 {
+		t.Fatalf("another chunk's bytes are a repair: %+v %v", got, err)
+	}
 	calls := 0
 	got, err = c.Scrub(ctx, ScrubOptions{
 		Repair:   func(_ context.Context, id ID) ([]byte, error) { return find(all, id).sealed, nil },

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -151,4 +153,115 @@ func TestSegmentReadAnew(t *testing.T) {
 	if after := c.Stats(); after.Chunks != before.Chunks || after.Bytes != before.Bytes {
 		t.Errorf("%+v became %+v", before, after)
 	}
+}
+
+// TestSegmentInDoubtIsWrittenAnew: of a process whose flush failed, the next one
+// finds chunks that can be read and are not on disk. It writes them anew, so that
+// its own flush means what it says.
+func TestSegmentInDoubtIsWrittenAnew(t *testing.T) {
+	lost := 0
+	for n := range uint64(20) {
+		fs := newFaultFiles()
+		f := &failing{call: "sync", suffix: ".seg", err: syscall.EIO}
+		fs.Fail = f.fail
+		c, err := openSim(fs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := newChunk(n, 2000+int(n)*100)
+		mustPut(t, c, a)
+		f.on = true
+		if err := c.Sync(context.Background()); !errors.Is(err, ErrFailed) {
+			t.Fatal(err)
+		}
+		f.on = false
+		halt(c)
+		if !hasAfterCrash(t, fs, a) {
+			lost++
+		}
+		if c, err = openSim(fs); err != nil {
+			t.Fatal(err)
+		}
+		mustPut(t, c, a)
+		mustSync(t, c)
+		halt(c)
+		if !hasAfterCrash(t, fs, a) {
+			t.Fatalf("chunk %d was flushed, and a crash took it", n)
+		}
+	}
+	if lost == 0 {
+		t.Error("no flush that failed has lost anything")
+	}
+}
+
+// hasAfterCrash says whether a store has a chunk when the power has failed.
+func hasAfterCrash(t *testing.T, fs faultFiles, a chunk) bool {
+	t.Helper()
+	fs.Mu.Lock()
+	disk := fs.Crash(rand.New(rand.NewPCG(1, 1)))
+	fs.Mu.Unlock()
+	c, err := openSim(faultFiles{disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer halt(c)
+	return c.Has(a.id)
+}
+
+// TestGapBecomesFiller: a write that a crash took from between two others is no
+// damage, also when what was appended behind it says that all before it was on
+// disk.
+func TestGapBecomesFiller(t *testing.T) {
+	fs := newFaultFiles()
+	c, err := openSim(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []chunk{newChunk(1, 500), newChunk(2, 500), newChunk(3, 500)}
+	mustPut(t, c, all[0])
+	mustSync(t, c)
+	from := c.active.size
+	mustPut(t, c, all[1])
+	to := c.active.size
+	mustPut(t, c, all[2])
+	f, err := c.active.handle.acquire()
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, to-from), from)
+		c.active.handle.release()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	halt(c)
+	for n := range uint64(2) { // what each leaves is good for the next
+		if c, err = openSim(fs); err != nil {
+			t.Fatal(err)
+		}
+		if !c.Has(all[0].id) || c.Has(all[1].id) || !c.Has(all[2].id) {
+			t.Error("not just the chunk that was lost is gone")
+		}
+		mustSync(t, c)
+		mustPut(t, c, newChunk(10+n, 500))
+		mustSync(t, c)
+		found := scanned(t, c.active)
+		if len(found.bad) > 0 {
+			t.Errorf("damage: %+v, on disk up to %d", found.bad, found.durable)
+		}
+		halt(c)
+	}
+}
+
+// scanned reads a segment as recovery does.
+func scanned(t *testing.T, seg *segment) *scan {
+	t.Helper()
+	f, err := seg.handle.acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seg.handle.release()
+	found, err := scanSegment(f, seg.number, seg.size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
