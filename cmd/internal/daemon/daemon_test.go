@@ -53,8 +53,8 @@ func start(t testing.TB, dir string) *Daemon {
 	return d
 }
 
-// attach connects to the server's own socket.
-func attach(t testing.TB, d *Daemon, aname string) *client.Fid {
+// connect connects to the server's own socket.
+func connect(t testing.TB, d *Daemon) *client.Conn {
 	t.Helper()
 	nc, err := export.DialUnix(t.Context(), filepath.Join(d.store.Dir(), SocketName))
 	if err != nil {
@@ -64,7 +64,19 @@ func attach(t testing.TB, d *Daemon, aname string) *client.Fid {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// attach shows the tree for as long as the test takes.
+func attach(t testing.TB, d *Daemon, aname string) *client.Fid {
+	t.Helper()
+	c := connect(t, d)
 	t.Cleanup(func() { c.Close() })
+	return attachTo(t, c, aname)
+}
+
+func attachTo(t testing.TB, c *client.Conn, aname string) *client.Fid {
+	t.Helper()
 	f, err := c.Attach(t.Context(), "glenda", aname, p9srv.NoUID)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +87,9 @@ func attach(t testing.TB, d *Daemon, aname string) *client.Fid {
 // ctl runs a command through 9P and returns its answer.
 func ctl(t testing.TB, d *Daemon, line string) (string, error) {
 	t.Helper()
-	f, err := attach(t, d, "ctl").Walk(t.Context(), "ctl")
+	c := connect(t, d)
+	defer c.Close()
+	f, err := attachTo(t, c, "ctl").Walk(t.Context(), "ctl")
 	if err != nil {
 		t.Fatal(err)
 	}
