@@ -44,8 +44,8 @@ func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 				b.disarm(ctx, n, f)
 			}
 		}
-		if b.keepFor() > 0 && b.cachedVersion(n) != f.QID().Version {
-			b.events.takeAttr(n)
+		if b.events != nil && b.cachedVersion(n) != f.QID().Version {
+			b.events.takeAttr(n) // also while none come: it may have them from before
 		}
 		b.answerOpen(s, n, f, in.Flags&openFlags, moves, turned, out)
 		return nil
