@@ -25,12 +25,18 @@ func (f *failing) fail(call, path string) error {
 	return nil
 }
 
+// failFlushes has flushes of segments fail while on is true.
+func failFlushes(fs faultFiles) *failing {
+	f := &failing{call: "sync", suffix: ".seg", err: syscall.EIO}
+	fs.Fail = f.fail
+	return f
+}
+
 // TestFlushFails: who waits hears of it, the segment is given up, and what can
 // be read is written elsewhere, so that a later Sync means what it says.
 func TestFlushFails(t *testing.T) {
 	fs := newFaultFiles()
-	f := &failing{call: "sync", suffix: ".seg", err: syscall.EIO}
-	fs.Fail = f.fail
+	f := failFlushes(fs)
 	c, err := openSim(fs)
 	if err != nil {
 		t.Fatal(err)
@@ -69,8 +75,7 @@ func TestFlushFails(t *testing.T) {
 // until it is stored again.
 func TestFlushFailsAndForgets(t *testing.T) {
 	fs := newFaultFiles()
-	f := &failing{call: "sync", suffix: ".seg", err: syscall.EIO}
-	fs.Fail = f.fail
+	f := failFlushes(fs)
 	c, err := openSim(fs)
 	if err != nil {
 		t.Fatal(err)
@@ -102,8 +107,7 @@ func TestFlushFailsAndForgets(t *testing.T) {
 // when the chunk is known puts that chunk in doubt as well.
 func TestFlushFailsBesideWrite(t *testing.T) {
 	fs := hookedFiles{faultFiles: newFaultFiles(), wrote: new(func())}
-	f := &failing{call: "sync", suffix: ".seg", err: syscall.EIO}
-	fs.Fail = f.fail
+	f := failFlushes(fs.faultFiles)
 	c, err := openSim(fs)
 	if err != nil {
 		t.Fatal(err)

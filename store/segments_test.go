@@ -6,7 +6,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
-	"syscall"
 	"testing"
 )
 
@@ -162,8 +161,7 @@ func TestSegmentInDoubtIsWrittenAnew(t *testing.T) {
 	lost := 0
 	for n := range uint64(20) {
 		fs := newFaultFiles()
-		f := &failing{call: "sync", suffix: ".seg", err: syscall.EIO}
-		fs.Fail = f.fail
+		f := failFlushes(fs)
 		c, err := openSim(fs)
 		if err != nil {
 			t.Fatal(err)
