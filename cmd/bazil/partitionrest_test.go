@@ -62,7 +62,7 @@ func (w *islands) rest() {
 			excused++
 			w.t.Logf("%s was perhaps removed by one whose server was killed; -partition.trace keeps what is needed to see that", token)
 		default:
-			w.t.Errorf("%s is lost:\n%s", token, w.story(token))
+			w.t.Errorf("%s is lost:\n%s\nat rest:\n%s", token, w.story(token), want.of(w.names(token)))
 			lost++
 		}
 	}
@@ -89,7 +89,8 @@ func (w *islands) rest() {
 		w.effects, w.failed, w.kills, w.cuts, len(w.acked), len(w.gone), len(w.slips)+excused, excused, len(want), conflicts, w.moves)
 }
 
-// story is what was done to the names that had a content, and to the servers.
+// story is what was done to the names that had a content, to the directories
+// that these are in, and to the servers.
 func (w *islands) story(token string) string {
 	names := map[string]bool{"-": true}
 	var out []string
@@ -100,7 +101,9 @@ func (w *islands) story(token string) string {
 				words[n] = strings.Trim(words[n], ",:")
 			}
 			if strings.Contains(line, token) {
-				names[words[0]] = true
+				for at := words[0]; at != "."; at = filepath.Dir(at) {
+					names[at] = true
+				}
 			}
 			if pass == 1 && slices.ContainsFunc(words, func(word string) bool { return names[word] }) {
 				out = append(out, line)
@@ -132,6 +135,15 @@ func (s state) minus(o state) (out []string) {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// of is what some names are, a line each.
+func (s state) of(names map[string]bool) string {
+	var out strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		fmt.Fprintf(&out, "\t%s: %s\n", name, s[name])
+	}
+	return out.String()
 }
 
 func (i *island) state() state {

@@ -24,9 +24,11 @@ func (i *island) step() {
 		to = i.path()
 		err = i.rename(name, to)
 	case k < 15:
-		err = os.MkdirAll(filepath.Join(i.mnt, i.dirOrName(name)), 0o755)
+		name = i.dirOrName(name)
+		err = i.noted("mkdir", name, os.MkdirAll(filepath.Join(i.mnt, name), 0o755))
 	case k < 16:
-		err = syscall.Rmdir(filepath.Join(i.mnt, i.dirOrName(name)))
+		name = i.dirOrName(name)
+		err = i.noted("rmdir", name, syscall.Rmdir(filepath.Join(i.mnt, name)))
 	case k < 17:
 		err = os.Chmod(filepath.Join(i.mnt, "mode"), 0o600|os.FileMode(i.rand.IntN(0o100)))
 	case k < 18:
@@ -48,6 +50,14 @@ func (i *island) note(format string, args ...any) {
 	i.w.mu.Lock()
 	defer i.w.mu.Unlock()
 	i.w.trace = append(i.w.trace, fmt.Sprintf("%s island %d: ", time.Now().Format("05.000"), i.number)+fmt.Sprintf(format, args...))
+}
+
+// noted is err, and a note of what was done if there is none.
+func (i *island) noted(what, name string, err error) error {
+	if err == nil {
+		i.note("%s %s", what, name)
+	}
+	return err
 }
 
 func (i *island) life() int {
@@ -81,13 +91,7 @@ func (i *island) slip(f *os.File, name string, life int) {
 // excused says whether a removal may have taken a content that it did not see,
 // and uses that removal up: it takes one.
 func (w *islands) excused(token string) bool {
-	b := w.born[token]
-	names := map[string]bool{b.name: true}
-	for _, m := range w.moved {
-		if m.at >= b.at && names[m.name] {
-			names[m.to] = true
-		}
-	}
+	b, names := w.born[token], w.names(token)
 	for n, s := range w.slips {
 		if s.at >= b.at && names[s.name] {
 			w.slips = slices.Delete(w.slips, n, n+1)
@@ -95,6 +99,18 @@ func (w *islands) excused(token string) bool {
 		}
 	}
 	return false
+}
+
+// names are those that a content can have come to.
+func (w *islands) names(token string) map[string]bool {
+	b := w.born[token]
+	names := map[string]bool{b.name: true}
+	for _, m := range w.moved {
+		if m.at >= b.at && names[m.name] {
+			names[m.to] = true
+		}
+	}
+	return names
 }
 
 // dirOrName is name or, three times of four, its directory: most names are to

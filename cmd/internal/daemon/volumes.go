@@ -35,8 +35,8 @@ type openVolume struct {
 	feeds    feeds
 	keeper   keeper
 	reads    readTroubles
-	// versionsKnown is 1 above the Stats.ConflictChange at which whose versions
-	// are in conflict was all known.
+	// versionsKnown is 1 above the Stats.ConflictChange at which the replicas of
+	// all versions in conflict were known; 0: not yet.
 	versionsKnown atomic.Uint64
 
 	ctx    context.Context // ends when the volume closes
