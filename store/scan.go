@@ -191,7 +191,7 @@ func (s *scanner) search(off int64) (int64, error) {
 func (s *scanner) gap(from, to int64) {
 	g := gap{offset: from, length: to - from}
 	if b, err := s.window(from, recordHeaderSize); err == nil {
-		if r, err := parseRecord(b, s.number, from); err == nil {
+		if r, err := parseRecord(b, s.number, from); err == nil && !r.filler {
 			g.record, g.known = r, true
 		}
 	}

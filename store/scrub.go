@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -24,7 +25,8 @@ type ScrubProgress struct {
 	Done, Remaining int    // segments
 }
 
-// Scrub reads every chunk and checks it against its ID, and every index table.
+// Scrub reads every chunk and checks it against its ID, what was found damaged
+// before included, and every index table.
 // A damaged chunk counts as absent from then on; Repair may bring a good copy,
 // which is stored. Scrub returns an error only when it is cut short; what it
 // returns then tells where to go on.
@@ -98,7 +100,7 @@ func (r *scrub) segment(ctx context.Context, n uint32) error {
 		r.c.log.Error("cannot read segment", "segment", n, "err", err)
 		return ctx.Err()
 	}
-	for _, e := range entries {
+	for _, e := range r.c.withUnlisted(n, entries) {
 		if err := r.pace.wait(ctx, int64(e.length)); err != nil {
 			return err
 		}
@@ -130,6 +132,23 @@ func (c *Chunks) allEntries(n uint32) (*segment, []entry, error) {
 	entries := c.sortedEntries(seg)
 	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.offset, b.offset) })
 	return seg, entries, nil
+}
+
+// withUnlisted adds the copies that were found damaged when the segment was
+// opened, which are in no table.
+func (c *Chunks) withUnlisted(n uint32, entries []entry) []entry {
+	unlisted := map[entry]bool{}
+	c.mu.RLock()
+	for e := range c.damaged {
+		if e.segment == n {
+			unlisted[e] = true
+		}
+	}
+	c.mu.RUnlock()
+	for _, e := range entries {
+		delete(unlisted, e)
+	}
+	return slices.AppendSeq(entries, maps.Keys(unlisted))
 }
 
 // chunk checks one chunk and tries to repair it.

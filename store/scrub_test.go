@@ -77,6 +77,33 @@ func TestScrubRepairs(t *testing.T) {
 	}
 }
 
+// TestScrubRepairsTail: what opening found damaged is in no table, and counts
+// as all other damage does.
+func TestScrubRepairsTail(t *testing.T) {
+	dir := newDir(t)
+	s := mustOpen(t, dir, Options{})
+	all := putMany(t, s.Chunks(), 3, 100)
+	mustClose(t, s)
+	flip(t, onlyOf(t, filepath.Join(dir, chunksDir, "*.seg")), segmentHeaderSize+recordSize(100)+recordHeaderSize+10)
+	s = mustOpen(t, dir, Options{})
+	defer mustClose(t, s)
+	c := s.Chunks()
+	for _, sealed := range []bool{false, true} {
+		if sealed {
+			settle(t, c)
+		}
+		got, err := c.Scrub(t.Context(), ScrubOptions{})
+		if err != nil || got.Chunks != 3 || !slices.Equal(got.Damaged, []ID{all[1].id}) {
+			t.Errorf("sealed %v: %+v %v", sealed, got, err)
+		}
+	}
+	got, err := c.Scrub(t.Context(), ScrubOptions{Repair: func(_ context.Context, id ID) ([]byte, error) { return find(all, id).sealed, nil }})
+	if err != nil || got.Repaired != 1 || len(c.Damaged()) != 0 {
+		t.Errorf("%+v, still damaged: %v, %v", got, c.Damaged(), err)
+	}
+	mustGet(t, c, all[1])
+}
+
 func onlyOf(t testing.TB, pattern string) string {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)
