@@ -169,6 +169,28 @@ func TestEventsBegin(t *testing.T) {
 	}
 }
 
+// TestEventsAfterRoot: the kernel has the root's attributes before the first
+// event makes it doubt them. Without any it lets nobody but root in.
+func TestEventsAfterRoot(t *testing.T) {
+	s, f := serve(t), newFeed()
+	h := newHolder(s)
+	t.Cleanup(h.done.Wait)
+	h.hold(p9srv.Tgetattr)
+	var told atomic.Bool
+	go func() {
+		<-h.came
+		told.Store(true)
+		h.free <- struct{}{}
+	}()
+	s.mount(t, Options{Dial: h.connect, Events: func(ctx context.Context, c *client.Conn) (Next, error) {
+		if !told.Load() {
+			t.Error("events are asked for before the root's attributes are there")
+		}
+		return f.open(ctx, c)
+	}})
+	<-f.opened
+}
+
 // TestEventWhileOpening: a file changes after it was opened at the server, and
 // the event comes before the answer. A read opens it again.
 func TestEventWhileOpening(t *testing.T) {

@@ -175,20 +175,34 @@ func (m *Mounted) mount(o Options) error {
 	return nil
 }
 
-// start answers requests until the tree is unmounted.
+// start answers requests until the tree is unmounted. Events come when the
+// kernel has the root's attributes and not before: an invalidation makes it
+// throw away those that are on their way, and until it has any, nobody but root
+// may do anything in the tree.
 func (m *Mounted) start() error {
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
 	b := m.bridge
 	m.work.Go(func() { b.link.run(ctx, b.restore) })
 	m.work.Go(func() { b.runSettle(ctx) })
+	rooted := make(chan struct{})
 	if w := b.events; w != nil {
 		var k notifier = m.server
 		w.kernel.Store(&k)
-		m.work.Go(func() { w.run(ctx) })
+		m.work.Go(func() {
+			select {
+			case <-rooted:
+				w.run(ctx)
+			case <-ctx.Done():
+			}
+		})
 		m.work.Go(func() { w.runCompare(ctx) })
 	}
 	go m.serve()
+	if err := unix.Stat(m.dir, new(unix.Stat_t)); err != nil {
+		return fmt.Errorf("the mount does not answer: %w", err)
+	}
+	close(rooted)
 	if err := m.server.WaitMount(); err != nil {
 		return fmt.Errorf("FUSE: %w", err)
 	}
