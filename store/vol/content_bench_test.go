@@ -39,12 +39,16 @@ func benchFileWith(b *testing.B, o store.Options) (chunks *store.Chunks, sealer 
 	return chunks, sealer, mustFlush(b, c)
 }
 
+// benchmarkStream writes a file to a store whose cache is full after a half of
+// it, as that of a server is that runs for a while.
 func benchmarkStream(b *testing.B, data []byte, step int) {
 	b.SetBytes(benchSize)
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		env := testEnv(b, 0)
+		s, chunks, sealer := benchStore(b)
+		env := newEnv(chunks, sealer, chunks.NewReader(sealer, nil), 0)
+		env.start()
 		c := newContent(env, "")
 		stop := committer(b, env, c)
 		b.StartTimer()
@@ -54,8 +58,20 @@ func benchmarkStream(b *testing.B, data []byte, step int) {
 		mustFlush(b, c)
 		b.StopTimer()
 		stop()
+		env.close()
+		ok(b, s.Close())
 		b.StartTimer()
 	}
+}
+
+// benchStore is a new store, which the caller closes.
+func benchStore(b *testing.B) (*store.Store, *store.Chunks, *store.Sealer) {
+	dir := filepath.Join(b.TempDir(), "data")
+	ok(b, os.RemoveAll(dir))
+	ok(b, store.Create(dir))
+	s := must[*store.Store](b)(store.Open(dir, store.Options{CacheBytes: benchSize / 2}))
+	key := must[store.SharingKey](b)(s.SharingKey("default"))
+	return s, s.Chunks(), store.NewSealer(key)
 }
 
 func BenchmarkStreamRandom1M(b *testing.B)  { benchmarkStream(b, randomBytes(1, benchSize), 1<<20) }
@@ -68,7 +84,7 @@ func benchmarkSealChunks(b *testing.B, data []byte) {
 	b.SetBytes(benchSize)
 	for b.Loop() {
 		b.StopTimer()
-		chunks, sealer := testStore(b)
+		s, chunks, sealer := benchStore(b)
 		pool := newSealPool()
 		pool.start(runtime.GOMAXPROCS(0))
 		g := newSealGroup(pool, 64)
@@ -92,7 +108,10 @@ func benchmarkSealChunks(b *testing.B, data []byte) {
 		if err := g.wait(); err != nil {
 			b.Fatal(err)
 		}
+		b.StopTimer()
 		pool.close()
+		ok(b, s.Close())
+		b.StartTimer()
 	}
 }
 
