@@ -63,7 +63,7 @@ func TestSilentHandshakeTimesOut(t *testing.T) {
 func TestDeadlineEndsWithTheHandshake(t *testing.T) {
 	a, b := NewSecretKey(), NewSecretKey()
 	cfg := knows(b, a)
-	cfg.HandshakeTimeout = 500 * time.Millisecond
+	cfg.HandshakeTimeout = time.Second
 	l := listen(t, cfg)
 	accepted := accepting(t, l)
 	began := time.Now()
