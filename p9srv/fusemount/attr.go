@@ -211,5 +211,5 @@ func (b *bridge) epoch(n *inode) uint64 {
 func (b *bridge) wrote(n *inode) {
 	b.inodes.mu.Lock()
 	defer b.inodes.mu.Unlock()
-	n.wrote = time.Now()
+	n.wrote, n.opened = time.Now(), 0
 }

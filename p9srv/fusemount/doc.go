@@ -87,7 +87,9 @@
 // how it is taken back; who has a file open for reading goes on with its new
 // bytes (handle). An event may come later than an open: where that finds a
 // version that the kernel has not seen, the attributes are to be asked for
-// again. Nor is an answer kept that was on its way when an event came, about a
+// again; and an event about the version that is open is none, since it would make
+// the kernel disbelieve the answer, and read by the size of before the open. Nor
+// is an answer kept that was on its way when an event came, about a
 // file that was not known yet too. A file of QID.Version 0 is never cached: it is opened
 // for direct I/O, and a read of it asks until an answer is empty, as v9fs
 // does.

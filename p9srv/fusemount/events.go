@@ -112,7 +112,7 @@ func (w *watcher) follow(ctx context.Context, s *session) error {
 	})
 	next, err := w.open(ctx, s.conn)
 	if w.kept || err == nil { // also for answers that are on their way
-		w.changed(w.b.inodes.all())
+		w.changed(ctx, w.b.inodes.all())
 	}
 	if w.kept = err == nil; err != nil {
 		return err
@@ -126,9 +126,9 @@ func (w *watcher) follow(ctx context.Context, s *session) error {
 		case err != nil:
 			return err
 		case all:
-			w.changed(w.b.inodes.all())
+			w.changed(ctx, w.b.inodes.all())
 		case len(inos) > 0:
-			w.changed(w.known(inos))
+			w.changed(ctx, w.known(inos))
 		default:
 			w.compareAll(ctx)
 		}
@@ -147,7 +147,7 @@ func (w *watcher) known(inos []uint64) []*inode {
 }
 
 // changed takes back what the kernel has of each of the inodes.
-func (w *watcher) changed(list []*inode) {
+func (w *watcher) changed(ctx context.Context, list []*inode) {
 	var under sync.WaitGroup
 	defer under.Wait()
 	slots := make(chan struct{}, notifyJobs)
@@ -158,7 +158,7 @@ func (w *watcher) changed(list []*inode) {
 		}
 		slots <- struct{}{}
 		under.Go(func() {
-			w.takeBack(n, own)
+			w.takeBack(ctx, n, own)
 			<-slots
 		})
 	}
@@ -177,10 +177,16 @@ func (w *watcher) mark(n *inode) (own, names bool) {
 }
 
 // takeBack drops the kernel's attributes of n, and its pages unless the
-// attributes will tell about them.
-func (w *watcher) takeBack(n *inode, own bool) {
+// attributes will tell about them. An event about what an open has told already
+// is no news.
+func (w *watcher) takeBack(ctx context.Context, n *inode, own bool) {
 	k := w.kernel.Load()
 	if k == nil {
+		return
+	}
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	if w.isOpened(ctx, n) {
 		return
 	}
 	off := int64(0)
@@ -190,14 +196,54 @@ func (w *watcher) takeBack(n *inode, own bool) {
 	(*k).InodeNotify(n.id, off, 0)
 }
 
-// takeAttr drops the kernel's attributes of a file that is being opened in a
-// version that it has not seen, for which the event may be on its way still:
+// takeAttr drops the kernel's attributes of a file that was just locked, or that
+// is being opened in a version that the kernel has not seen, for which the event
+// may be on its way still:
 // it would read no further than the size that it knows, so that a file that
 // was empty a moment ago would be empty to who has just opened it.
 func (w *watcher) takeAttr(n *inode) {
 	if k := w.kernel.Load(); k != nil {
 		(*k).InodeNotify(n.id, -1, 0)
 	}
+}
+
+// isOpened says whether a file is the version still that was opened last. Who has
+// it open may be about to read it for the first time, and the kernel to ask for
+// the attributes that takeAttr has dropped: were they dropped once more while the
+// answer is on its way, the kernel would not believe that, and would read no
+// further than the size of before the open. A writer would then see an empty file
+// where there is one that a peer has just written, and replace it unseen. What a
+// peer sends while a file is open for writing does not make it another version.
+func (w *watcher) isOpened(ctx context.Context, n *inode) bool {
+	version := w.b.openedVersion(n)
+	s := w.b.link.session()
+	if version == 0 || s == nil {
+		return false
+	}
+	now, ok := w.b.versionOf(ctx, s, n)
+	return ok && now == version
+}
+
+// openedVersion is the version that was opened last of a file that is open, 0 if
+// there is none or it was written since.
+func (b *bridge) openedVersion(n *inode) uint32 {
+	b.inodes.mu.Lock()
+	defer b.inodes.mu.Unlock()
+	if n.pins == 0 {
+		return 0
+	}
+	return n.opened
+}
+
+// noteOpened is called before an open is answered. It waits for an event that the
+// kernel is being told of: no answer to what the kernel asks for after the open
+// can be overtaken by that.
+func (b *bridge) noteOpened(n *inode, version uint32) {
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	b.inodes.mu.Lock()
+	defer b.inodes.mu.Unlock()
+	n.opened = version
 }
 
 // compareSoon has a directory compared when it may be.

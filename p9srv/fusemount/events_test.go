@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"bazil/p9srv"
 	"bazil/p9srv/client"
 )
 
@@ -128,6 +129,43 @@ func TestOpenBeforeEvent(t *testing.T) {
 			f.changed(t, s.back("f")) // so that the kernel keeps what it asks for from here on
 			f.settled()
 		}
+	}
+}
+
+// TestEventBehindOpen: the event about the version that was opened overtakes the
+// answer that tells the kernel its size. Who has it open reads all of it.
+func TestEventBehindOpen(t *testing.T) {
+	for _, flags := range []int{os.O_RDONLY, os.O_RDWR} {
+		t.Run(fmt.Sprint(flags), func(t *testing.T) {
+			s, _, dir, h, f := heldMount(t)
+			name, content := filepath.Join(dir, "f"), "a content"
+			check(t, os.WriteFile(s.back("f"), nil, 0o644))
+			statOf(t, name)
+			check(t, os.WriteFile(s.back("f"), []byte(content), 0o644))
+			fd, err := os.OpenFile(name, flags, 0)
+			check(t, err)
+			defer fd.Close()
+			h.hold(p9srv.Tgetattr)
+			got := make(chan string)
+			go func() {
+				b := make([]byte, 100)
+				n, _ := fd.ReadAt(b, 0)
+				got <- string(b[:n])
+			}()
+			<-h.came
+			f.changed(t, s.back("f"))
+			f.settled()
+			h.free <- struct{}{}
+			if read := <-got; read != content {
+				t.Errorf("%q, want %q", read, content)
+			}
+			check(t, os.WriteFile(s.back("f"), []byte("and another"), 0o644))
+			f.changed(t, s.back("f"))
+			f.settled()
+			if read := read(t, name); read != "and another" {
+				t.Errorf("after the next event: %q", read)
+			}
+		})
 	}
 }
 

@@ -47,6 +47,7 @@ func (b *bridge) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 		if b.events != nil && b.cachedVersion(n) != f.QID().Version {
 			b.events.takeAttr(n) // also while none come: it may have them from before
 		}
+		b.noteOpened(n, f.QID().Version)
 		b.answerOpen(s, n, f, in.Flags&openFlags, moves, turned, out)
 		return nil
 	})

@@ -48,6 +48,8 @@ type inode struct {
 	rest     time.Time // a directory is not compared again before
 	unsynced *session  // in which it was changed first since its last fsync; nil: in none
 
+	opened uint32 // QID.Version that was opened last; 0: none, or it was written through this mount since
+
 	stand stand  // of those who write it
 	seen  uint32 // QID.Version as last told; 0: not known since it was changed
 	left  uint32 // QID.Version of a directory whose session was left; 0: none was, or it is forgotten
@@ -55,6 +57,10 @@ type inode struct {
 	// turned counts how often the file may have got other bytes by another
 	// way than this mount's; see handle. It needs no lock.
 	turned atomic.Uint64
+
+	// telling is held while the kernel is told of an event about it, and taken
+	// before the table's mutex.
+	telling sync.Mutex
 }
 
 // table holds the inodes by the kernel's number and by QID.Path.

@@ -284,7 +284,7 @@ func (b *bridge) setLock(cancel <-chan struct{}, in *fuse.LkIn, waits bool) fuse
 // locked: the event about what the last holder wrote may be on its way yet.
 func (b *bridge) lookAgain(n *inode) {
 	if b.events != nil {
-		b.events.takeBack(n, true)
+		b.events.takeAttr(n)
 	}
 }
 
