@@ -43,7 +43,10 @@ func writeSync(h *Handle, s string, off int64) error {
 // anotherGroup makes a group; the one before is over then, in all its parts.
 func anotherGroup(t *testing.T, v *Volume) {
 	t.Helper()
-	writeFile(t, v.Root(), fmt.Sprint("another", v.now.gen), "")
+	v.mu.Lock()
+	gen := v.now.gen
+	v.mu.Unlock()
+	writeFile(t, v.Root(), fmt.Sprint("another", gen), "")
 	ok(t, v.Sync(ctx))
 }
 
