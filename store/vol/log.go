@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -135,7 +134,6 @@ func (l *fsyncLog) wait(ctx context.Context, b *logBatch) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case l.writing <- struct{}{}:
-			runtime.Gosched() // others who are about to wait come along
 			l.writeQueue()
 			unlock(l.writing)
 		}
@@ -192,7 +190,7 @@ const logStep = 1 << 20
 
 // write writes a batch, behind which there are zeros where the file had nothing.
 func (l *fsyncLog) write(file *os.File, b *logBatch, flushed uint64) error {
-	var buf []byte
+	buf := make([]byte, 0, b.end-b.off)
 	for _, r := range b.recs {
 		r.durable = flushed
 		buf = r.appendTo(buf, l.id, l.sealer)
