@@ -24,11 +24,12 @@ type conn struct {
 	wg     sync.WaitGroup // the goroutines of this connection
 	ticked uint64         // the watchdog's: turn when it last looked
 
-	sess    atomic.Pointer[session]
-	overdue atomic.Bool  // flushed is not empty; set under mu
-	xattrs  atomic.Int64 // bytes of extended attributes that fids stand for
-	slow    atomic.Int32 // requests that the watchdog found, and that go on; set under mu
-	working atomic.Int32 // requests that run beside the holder, abandoned ones too; set under mu
+	sess     atomic.Pointer[session]
+	overdue  atomic.Bool  // flushed is not empty; set under mu
+	slowSync atomic.Bool  // the last sync took a watchdog's tick or longer
+	xattrs   atomic.Int64 // bytes of extended attributes that fids stand for
+	slow     atomic.Int32 // requests that the watchdog found, and that go on; set under mu
+	working  atomic.Int32 // requests that run beside the holder, abandoned ones too; set under mu
 
 	mu      sync.Mutex          // guards what follows, all fid tables and the requests' flags
 	tags    map[uint16]*request // requests not answered that run beside the holder or wait in backlog

@@ -257,11 +257,18 @@ func fsync(r *request) error {
 		return err
 	}
 	defer f.put()
-	r.mayWait()
 	return r.sync(f, dataOnly)
 }
 
+// sync makes a file durable. It may wait, but where it comes alone and the
+// connection's last was quick it keeps the baton, as passing that costs more than
+// a few bytes in a log; the watchdog sees to it if this one is slow.
 func (r *request) sync(f *fid, dataOnly bool) error {
+	if r.more || r.c.slowSync.Load() {
+		r.mayWait()
+	}
+	begun := time.Now()
+	defer func() { r.c.slowSync.Store(time.Since(begun) >= tickTime) }()
 	if o := f.file.Load(); o != nil {
 		return o.Sync(&r.ctx, dataOnly)
 	}

@@ -16,7 +16,8 @@ type request struct {
 	sess *session // of the time when it came
 	typ  MsgType
 	tag  uint16
-	size int // bytes that it is charged with
+	size int  // bytes that it is charged with
+	more bool // another had come whole when it was begun
 	in   Decoder
 
 	frame  *buffer // holds the message, unless it stands in the connection's read buffer

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"testing"
+	"time"
 )
 
 // TestPassedBeforeItRuns passes the baton on at the moment when the holder
@@ -31,6 +32,49 @@ func TestPassedBeforeItRuns(t *testing.T) {
 	c.wg.Wait()
 	c.srv.watch.remove(c)
 }
+
+// TestSyncPassesOn: a sync keeps the baton where it comes alone and the last was
+// quick, and only there.
+func TestSyncPassesOn(t *testing.T) {
+	type step struct {
+		more, passes bool
+		takes        time.Duration // at least
+	}
+	for _, steps := range [][]step{ // of a connection, until the baton is passed
+		{{more: true, passes: true}},
+		{{}, {takes: tickTime}, {passes: true}},
+	} {
+		ours, theirs := net.Pipe()
+		c := newConn(t.Context(), &Server{}, theirs) // nobody watches it
+		for i, s := range steps {
+			r := newRequest(c)
+			r.sess, r.typ, r.more = c.sess.Load(), Tfsync, s.more
+			c.cur = r
+			turn := c.turn.Add(1)
+			f := new(fid)
+			f.file.Store(&openFile{File: syncing(func() {
+				if passed := c.turn.Load() != turn; passed != s.passes {
+					t.Errorf("step %d of %d: passed is %v", i, len(steps), passed)
+				}
+				time.Sleep(s.takes) // a slow disk
+			})})
+			if err := r.sync(f, false); err != nil {
+				t.Error(err)
+			}
+			c.turn.CompareAndSwap(turn, turn+1)
+		}
+		ours.Close()
+		c.wg.Wait()
+	}
+}
+
+// syncing is a File that can only be synced.
+type syncing func()
+
+func (s syncing) Sync(context.Context, bool) error                  { s(); return nil }
+func (syncing) ReadAt(context.Context, []byte, int64) (int, error)  { return 0, nil }
+func (syncing) WriteAt(context.Context, []byte, int64) (int, error) { return 0, nil }
+func (syncing) Close() error                                        { return nil }
 
 // TestFlushAnsweredBeforeItEnds: when a flushed request ends while its Tflush
 // is still at work, the client has the Rflush and may use the Tflush's tag.

@@ -27,7 +27,6 @@ func wstat(r *request) error {
 	}
 	defer f.put()
 	if s.untouched() {
-		r.mayWait()
 		return r.sync(f, false)
 	}
 	ch, err := r.changes(f, s)
