@@ -280,3 +280,66 @@ func TestVersionAfterCrash(t *testing.T) {
 		t.Fatal("the same version, though the bytes are others")
 	}
 }
+
+// TestMoveOverHeldDirectory: a peer made a directory of f while a writer had it
+// open, and a file is put over f here. The name shows the directory as soon as
+// nobody writes to that file, which is a version beside it.
+func TestMoveOverHeldDirectory(t *testing.T) {
+	for _, writing := range []bool{false, true} {
+		a, b := pair(t)
+		ok(t, a.Root().Unlink(ctx, "f"))
+		writeFile(t, mkdir(t, a.Root(), "f"), "x", "x")
+		h := openFile(t, b, "f", true)
+		pull(t, b, a, -1)
+		writeFile(t, b.Root(), "g", "moved")
+		ok(t, b.Sync(ctx))
+		var g *Handle
+		if writing {
+			g = openFile(t, b, "g", true)
+		}
+		ok(t, b.Root().Rename(ctx, "g", b.Root(), "f"))
+		ok(t, h.Close())
+		if writing {
+			if got := readFile(t, b.Root(), "f"); got != "moved" {
+				t.Fatal(got)
+			}
+			_, err := g.WriteAt(ctx, []byte("MOVED"), 0)
+			ok(t, err)
+			ok(t, g.Close())
+			ok(t, b.Sync(ctx))
+		}
+		f := must[*Node](t)(b.Root().Lookup(ctx, "f"))
+		if f.Kind() != merge.KindDir {
+			t.Fatalf("writing %v: f is a %v", writing, f.Kind())
+		}
+		if got := readFile(t, f, "x"); got != "x" {
+			t.Fatal(got)
+		}
+		if n := conflicts(t, b); n != 1 {
+			t.Fatalf("%d conflicts", n)
+		}
+		pull(t, a, b, -1)
+		if n := conflicts(t, a); n != 1 {
+			t.Fatalf("%d conflicts at the other", n)
+		}
+	}
+}
+
+// TestRestoreOverHeldDirectory is the same of a file that is restored.
+func TestRestoreOverHeldDirectory(t *testing.T) {
+	a, b := pair(t)
+	must[SnapshotInfo](t)(b.Snapshot(ctx, "s"))
+	ok(t, a.Root().Unlink(ctx, "f"))
+	writeFile(t, mkdir(t, a.Root(), "f"), "x", "x")
+	h := openFile(t, b, "f", true)
+	pull(t, b, a, -1)
+	s := must[*SnapNode](t)(must[*SnapNode](t)(b.OpenSnapshot(ctx, "s")).Find(ctx, "f"))
+	must[RestoreResult](t)(b.Restore(ctx, b.Root(), "f", s, RestoreOptions{}))
+	ok(t, h.Close())
+	if got := readFile(t, must[*Node](t)(b.Root().Lookup(ctx, "f")), "x"); got != "x" {
+		t.Fatal(got)
+	}
+	if n := conflicts(t, b); n != 1 {
+		t.Fatalf("%d conflicts", n)
+	}
+}

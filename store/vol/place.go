@@ -101,10 +101,11 @@ func (v *Volume) placeOver(e *entry, over *inode, s *SnapNode) *inode {
 	}
 	v.put(e, rec)
 	v.touchDir(e.dir, t)
-	if over != nil {
-		return over
+	if over == nil {
+		over = v.addInode(rec.Ino, s.kind, e)
 	}
-	return v.addInode(rec.Ino, s.kind, e)
+	v.seat(over)
+	return over
 }
 
 func (v *Volume) placeDevice(rec *record, seen []merge.Dot, s *SnapNode) {

@@ -1,6 +1,8 @@
 package vol
 
 import (
+	"slices"
+
 	"bazil/merge"
 )
 
@@ -46,6 +48,20 @@ func (v *Volume) present(e *entry, old, rec *record) {
 	}
 	rec.CTime = t
 	rec.Change = v.changed(rec.Ino)
+}
+
+// seat sees to a file that was put in the place of one whose writer held back a
+// peer's directory (inode.held): the name goes on to show that, now if nobody
+// writes to the new file. in may be nil.
+func (v *Volume) seat(in *inode) {
+	if in == nil || in.held != nil || in.at.rec.kind() == in.kind {
+		return
+	}
+	file := in.at.rec.clone()
+	file.Implied = false
+	file.Versions = slices.DeleteFunc(slices.Clone(file.Versions), func(o merge.Version) bool { return o.Dot != file.Shown })
+	in.held = file
+	v.unpin(in)
 }
 
 // detach takes the name from an inode, which then lives as long as it is in

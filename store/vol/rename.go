@@ -142,6 +142,7 @@ func (v *Volume) move(from, target *entry, in, over *inode, which func(merge.Kin
 		from.node, target.node, in.at = nil, in, target
 	}
 	v.put(target, rec)
+	v.seat(in)
 }
 
 // moveVersions gives rec the versions of src, of equal ones one, as new ones, in
