@@ -20,7 +20,7 @@ import (
 
 // atOnce is how long a process may take to end that was blocked in a request:
 // far less than anything that the request waits for.
-const atOnce = 20 * time.Second
+const atOnce = 5 * time.Second
 
 func TestBlocked(t *testing.T) {
 	needFUSE(t)

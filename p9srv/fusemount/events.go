@@ -184,40 +184,44 @@ func (w *watcher) takeBack(ctx context.Context, n *inode, own bool) {
 	if k == nil {
 		return
 	}
-	n.telling.Lock()
-	defer n.telling.Unlock()
-	if w.isOpened(ctx, n) {
-		return
-	}
 	off := int64(0)
 	if own || n.typ == syscall.S_IFDIR {
 		off = -1
 	}
-	(*k).InodeNotify(n.id, off, 0)
+	for told := false; !told; { // again if it was opened while the server was asked
+		opened := w.b.openedVersion(n)
+		if opened != 0 && w.isNow(ctx, n, opened) {
+			return
+		}
+		n.telling.Lock()
+		if told = w.b.openedVersion(n) == opened; told {
+			(*k).InodeNotify(n.id, off, 0)
+		}
+		n.telling.Unlock()
+	}
 }
 
 // takeAttr drops the kernel's attributes of a file that was just locked, or that
 // is being opened in a version that the kernel has not seen, for which the event
-// may be on its way still:
-// it would read no further than the size that it knows, so that a file that
-// was empty a moment ago would be empty to who has just opened it.
+// may be on its way still: it would read no further than the size that it knows,
+// so that a file that was empty a moment ago would be empty to who has just
+// opened it.
 func (w *watcher) takeAttr(n *inode) {
 	if k := w.kernel.Load(); k != nil {
 		(*k).InodeNotify(n.id, -1, 0)
 	}
 }
 
-// isOpened says whether a file is the version still that was opened last. Who has
+// isNow says whether a file is still the version that was opened last. Who has
 // it open may be about to read it for the first time, and the kernel to ask for
 // the attributes that takeAttr has dropped: were they dropped once more while the
 // answer is on its way, the kernel would not believe that, and would read no
 // further than the size of before the open. A writer would then see an empty file
 // where there is one that a peer has just written, and replace it unseen. What a
 // peer sends while a file is open for writing does not make it another version.
-func (w *watcher) isOpened(ctx context.Context, n *inode) bool {
-	version := w.b.openedVersion(n)
+func (w *watcher) isNow(ctx context.Context, n *inode, version uint32) bool {
 	s := w.b.link.session()
-	if version == 0 || s == nil {
+	if s == nil {
 		return false
 	}
 	now, ok := w.b.versionOf(ctx, s, n)

@@ -115,6 +115,7 @@ func (v *Volume) renameFile(from, target *entry, in, over *inode) {
 	rest.Ino, rest.Shown = 0, merge.Dot{}
 	v.present(from, nil, rest)
 	v.put(from, rest)
+	v.seat(in)
 }
 
 // move gives target what from has: the versions of some kinds, the settings,
@@ -142,7 +143,6 @@ func (v *Volume) move(from, target *entry, in, over *inode, which func(merge.Kin
 		from.node, target.node, in.at = nil, in, target
 	}
 	v.put(target, rec)
-	v.seat(in)
 }
 
 // moveVersions gives rec the versions of src, of equal ones one, as new ones, in

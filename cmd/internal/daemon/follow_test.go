@@ -38,7 +38,6 @@ func TestSyncReturnsWhenFollowersKnow(t *testing.T) {
 			}
 		}()
 	}
-	fastest := time.Hour // of several, as the machine may be busy
 	for i := range int64(5) {
 		write(t, white, "v/file"+string(rune('a'+i)), "x")
 		begin := time.Now()
@@ -46,10 +45,9 @@ func TestSyncReturnsWhenFollowersKnow(t *testing.T) {
 		if a, b := told[0].Load(), told[1].Load(); a <= i || b <= i {
 			t.Errorf("sync %d returned before all knew: %d, %d", i, a, b)
 		}
-		fastest = min(fastest, time.Since(begin))
-	}
-	if fastest > settlePatience {
-		t.Errorf("each took %v and more", fastest)
+		if took := time.Since(begin); took > settlePatience {
+			t.Errorf("it took %v", took)
+		}
 	}
 }
 

@@ -21,9 +21,9 @@
 // processors: of random data, 1 GiB, 352 to 398 MB/s of 448 to 521 in three rounds
 // (4.3 s of processor time, 3.8 in the process), of Go's own source, 103 to 114 MB/s of 132
 // to 146 in five (2.0 s, 1.6). Other rounds, beside slower moments of the machine, had
-// 63 to 100% of random data, and one of the source 46%. What 9P adds is the two copies of the socket;
-// the rest of the difference is that a writer waits for each answer. Of the 3.8 s, 2.1
-// are sealing and appending, 0.7 copying into chunks that stay in the cache, whose
+// 63 to 100% of random data, and one of the source 46%. What 9P adds is the two
+// copies of the socket; the rest of the difference is that a writer waits for each
+// answer. Of the 3.8 s, 2.1 are sealing and appending, 0.7 copying into chunks that stay in the cache, whose
 // memory is new as long as the cache is not full, 0.3 splitting and 0.3 reading
 // the source.
 //
