@@ -19,8 +19,22 @@ func lopen(r *request) error {
 	if err := r.open(f, flags, false); err != nil {
 		return err
 	}
-	r.out = put32(AppendQID(r.out, f.node.QID()), 0)
+	r.out = put32(r.putOpened(r.out, f), 0)
 	return nil
+}
+
+// putOpened adds the qid of a file that was opened.
+func (r *request) putOpened(b []byte, f *fid) []byte {
+	return AppendQID(b, plainQID(openedQID(f.node, f.file.Load().File), r.sess.dialect))
+}
+
+// openedQID is the qid of n with the version that is open as file.
+func openedQID(n Node, file File) QID {
+	qid := n.QID()
+	if v, ok := file.(Versioned); ok {
+		qid.Version = v.Version()
+	}
+	return qid
 }
 
 // open opens the node of f.
@@ -88,7 +102,7 @@ func lcreate(r *request) error {
 	if err != nil {
 		return err
 	}
-	qid := node.QID()
+	qid := openedQID(node, file)
 	o := newOpenFile(file, qid.Type, flags)
 	if err := r.c.claim(node, o); err != nil {
 		file.Close()

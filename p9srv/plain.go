@@ -84,7 +84,7 @@ func topen(r *request) error {
 	if err := r.open(f, flags, rclose); err != nil {
 		return err
 	}
-	r.out = put32(r.putQID(r.out, f.node.Node), 0)
+	r.out = put32(r.putOpened(r.out, f), 0)
 	return nil
 }
 

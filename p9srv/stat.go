@@ -80,11 +80,6 @@ func plainQID(q QID, d dialect) QID {
 	return q
 }
 
-// putQID adds the qid of n as the request's dialect has it.
-func (r *request) putQID(b []byte, n Node) []byte {
-	return AppendQID(b, plainQID(n.QID(), r.sess.dialect))
-}
-
 // statOf makes the stat of n, which was walked to as name.
 func (r *request) statOf(ctx context.Context, n Node, name string) (stat, error) {
 	qid := n.QID() // older than the attributes, never newer

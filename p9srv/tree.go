@@ -154,6 +154,16 @@ type Stream interface {
 	IsStream() bool
 }
 
+// Versioned is a File that goes on with what it opened when its Node gets other
+// bytes by another way than being written. It says which version of the Node a
+// client that opens it is told: one that is newer than what is read would make
+// the client keep old bytes for new ones.
+type Versioned interface {
+	// Version is the QID.Version of what was opened, after a truncation that
+	// came with it.
+	Version() uint32
+}
+
 // DirReader is the File of an opened directory. Its calls come one at a time.
 type DirReader interface {
 	// ReadDir calls yield for the entries behind the cookie off (0: from the

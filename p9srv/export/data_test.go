@@ -215,3 +215,23 @@ func TestStatfs(t *testing.T) {
 		t.Errorf("%d files are there", used)
 	}
 }
+
+// TestOpenedVersion: who only reads is told the version that was opened; who
+// writes or truncates the one that came of it.
+func TestOpenedVersion(t *testing.T) {
+	_, _, root := volumeRoot(t)
+	create(t, root, "f", "text", 0o644)
+	for _, c := range []struct {
+		flags uint32
+		newer bool
+	}{{syscall.O_RDONLY, false}, {syscall.O_RDWR, false}, {syscall.O_RDWR | syscall.O_TRUNC, true}} {
+		f := walk(t, root, "f")
+		before := f.QID().Version
+		must(t, f.Open(t.Context(), c.flags))
+		q, _, err := f.Stat(t.Context())
+		must(t, err)
+		if opened := f.QID().Version; opened != q.Version || (opened != before) != c.newer {
+			t.Errorf("flags %#x: opened %d, before %d, is %d", c.flags, opened, before, q.Version)
+		}
+	}
+}

@@ -57,10 +57,22 @@ func (n *volNode) openFile(ctx context.Context, flags uint32) (p9srv.File, error
 			return nil, err
 		}
 	}
-	return &volFile{
+	f := &volFile{
 		Handle: h, n: n, writes: writes(flags),
 		appends: flags&syscall.O_APPEND != 0, durable: flags&openDSync != 0,
-	}, nil
+	}
+	f.version = f.openedVersion()
+	return f, nil
+}
+
+// openedVersion is the version that a client is told that opens the file. Who
+// writes keeps what the name shows, so that his is the present one, with what
+// others have written; who only reads may have another by now.
+func (f *volFile) openedVersion() uint32 {
+	if f.writes {
+		return f.n.QID().Version
+	}
+	return qidVersion(f.Handle.Version())
 }
 
 // volFile is an opened regular file. Reads and Close are the handle's own.
@@ -70,7 +82,10 @@ type volFile struct {
 	writes  bool
 	appends bool
 	durable bool // each write is synced before it is answered
+	version uint32
 }
+
+func (f *volFile) Version() uint32 { return f.version }
 
 // openDSync is O_DSYNC of Linux on x86, which O_SYNC holds too. v9fs leaves it
 // to the server.

@@ -16,8 +16,14 @@ type Handle struct {
 	in    *inode
 	f     *file
 	write bool
+	first uint64 // the file's version when it was opened
 	once  sync.Once
 }
+
+// Version is what Node.Version was when the file was opened. What is read by a
+// handle that does not write is that version of the file, or what was written
+// here since, whatever Node.Version has become.
+func (h *Handle) Version() uint64 { return h.first }
 
 // Open opens a regular file; any number of times. Errors: EISDIR, EINVAL (not
 // a regular file).
@@ -47,7 +53,7 @@ func (v *Volume) open(in *inode, write bool) *Handle {
 	v.handles++
 	in.handles++
 	f.handles++
-	return &Handle{v: v, in: in, f: f, write: write}
+	return &Handle{v: v, in: in, f: f, write: write, first: in.version()}
 }
 
 // Close gives the handle free.

@@ -29,10 +29,14 @@ func conflicts(tb testing.TB, v *Volume) int {
 func TestReaderKeepsVersion(t *testing.T) {
 	a, b := pair(t)
 	h := openFile(t, b, "f", false)
+	opened := must[*Node](t)(b.Root().Lookup(ctx, "f")).Version()
 	writeFile(t, a.Root(), "f", "newer")
 	pull(t, b, a, -1)
 	if got := readHandle(t, h); got != "base" {
 		t.Fatal(got)
+	}
+	if now := must[*Node](t)(b.Root().Lookup(ctx, "f")).Version(); h.Version() != opened || now == opened {
+		t.Fatalf("version %d of a handle that opened %d, now %d", h.Version(), opened, now)
 	}
 	if got := readFile(t, b.Root(), "f"); got != "newer" {
 		t.Fatal(got)
