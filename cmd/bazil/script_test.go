@@ -66,6 +66,7 @@ func runScripts(t *testing.T, files []string) {
 		Setup: func(e *testscript.Env) error {
 			e.Values[spawned{}] = make(map[string]*child)
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Setenv("BAZIL_DATA_DIR", filepath.Join(e.WorkDir, "data"))
 			e.Defer(func() { unmountBelow(e.WorkDir) })
 			return nil
@@ -142,7 +143,7 @@ func spawn(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command(args[2], args[3:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{}
-	for _, key := range []string{"PATH", "HOME", "BAZIL_DATA_DIR", "TMPDIR"} {
+	for _, key := range []string{"PATH", "HOME", "BAZIL_DATA_DIR", "TMPDIR", "GORACE"} {
 		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
 	}
 	out, err := cmd.StdoutPipe()

@@ -125,7 +125,7 @@ func startShell(ts *testscript.TestScript, name string) (*prompt, error) {
 	}
 	cmd := exec.Command("bash", "--norc", "--noprofile")
 	cmd.Dir = home
-	cmd.Env = []string{"HOME=" + home, "PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR")}
+	cmd.Env = []string{"HOME=" + home, "PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"), "GORACE=" + ts.Getenv("GORACE")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err := cmd.StdinPipe()
 	if err != nil {
