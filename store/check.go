@@ -256,11 +256,12 @@ func (k *checker) gaps(path string, found *scan, sealed bool) {
 		if !sealed && !found.damage(g) {
 			continue // what a crash left
 		}
-		err := fmt.Errorf("%w: %d bytes do not verify", ErrDamaged, g.length)
-		if g.known {
-			err = fmt.Errorf("chunk %v: %w: record does not verify", g.record.id, ErrDamaged)
+		for _, r := range g.known {
+			k.fault(path, int64(r.offset), fmt.Errorf("chunk %v: %w: record does not verify", r.id, ErrDamaged))
 		}
-		k.fault(path, g.offset, err)
+		if len(g.known) == 0 {
+			k.fault(path, g.offset, fmt.Errorf("%w: %d bytes do not verify", ErrDamaged, g.length))
+		}
 	}
 }
 

@@ -80,7 +80,7 @@ type Stats struct {
 	Segments int64 // segment files
 	Disk     int64 // bytes of records in segment files, with headers and what is dead
 	Tables   int64 // sorted tables to be searched
-	Damaged  int64 // copies found not to verify since the store was opened
+	Damaged  int64 // copies known not to verify
 	Doubtful int64 // chunks that a failed flush may have lost
 	Cached   int64 // bytes of plaintext in memory
 }
@@ -202,27 +202,10 @@ func (c *Chunks) get(ctx context.Context, id ID, dst []byte, read readFunc) ([]b
 			return out, nil
 		}
 		if c.removed() == before {
-			if err == ErrNotFound && c.wasDamaged(id) {
-				err = fmt.Errorf("%w: found so before", ErrDamaged)
-			}
 			return dst, fmt.Errorf("chunk %v: %w", id, err)
 		}
 		// A collection may have moved the chunk meanwhile.
 	}
-}
-
-// wasDamaged says whether a copy of a chunk was found that does not verify and
-// is in no table: the segment's header of it was good, and its bytes were not
-// when the store was opened.
-func (c *Chunks) wasDamaged(id ID) bool {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for e := range c.damaged {
-		if e.id == id {
-			return true
-		}
-	}
-	return false
 }
 
 func (c *Chunks) removed() uint64 {
@@ -266,6 +249,11 @@ func (c *Chunks) segmentOf(e entry) (*segment, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.segments[e.segment], c.damaged[e]
+}
+
+func (c *Chunks) isDamaged(e entry) bool {
+	_, damaged := c.segmentOf(e)
+	return damaged
 }
 
 // noteDamage remembers that a copy does not verify: it no longer counts as

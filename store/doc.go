@@ -90,7 +90,9 @@
 // is a torn end and is cut off. What does not and lies beyond every durable is
 // what a crash left of unflushed writes, and becomes a filler. What lies below
 // is damage: kept, reported, never served; the chunk counts as absent, so that
-// a good copy can be Put. What may not be on disk is written anew, since a
+// a good copy can be Put. The footer lists it if its header verifies, and says
+// that it is damaged, as do the tables merged from it: so reads, scrubs and
+// repairs know of it for as long as the segment is there. What may not be on disk is written anew, since a
 // process that died may have had a flush fail. Only segments without a footer
 // are read like that: the newest, and those a crash or a full disk left.
 // A file without a valid header and without a record is a segment that was
@@ -102,20 +104,27 @@
 //
 //	blocks (4096 bytes) 0 CRC32C of the rest, u32 · 4 number of the block, u32 · 8 entries, u16 · 10 zeros
 //	                    · 16 entries of 44 bytes, up to 92 · zeros
-//	  entry             0 ID · 32 segment, u32 · 36 offset of the record, u32 · 40 length, u32
+//	  entry             0 ID · 32 segment, u32 · 36 offset of the record, u32, one more if the
+//	                    chunk was known to be damaged · 40 length, u32
 //	summary             the first 8 bytes of each block's first ID, u64 of their big-endian value;
 //	                    then of each segment it covers: number u32, chunks u32, sealed bytes u64, end of the records u64;
 //	                    then a Bloom filter in lines of 64 bytes: bytes 8 to 15 of an ID choose the line,
 //	                    six times 9 bits of bytes 16 to 23 the bits
 //	trailer (64 bytes)  0 "baziltab" · 8 version 1, u32 · 12 blocks, u32 · 16 entries, u64 · 24 segments covered, u32
 //	                    · 28 bytes of the filter, u32 · 32 offset of the first block, u64 · 40 CRC32C of the summary, u32
-//	                    · 44 zeros · 60 CRC32C of bytes 0 to 59, u32
+//	                    · 44 entries known to be damaged, u32 · 48 zeros · 60 CRC32C of bytes 0 to 59, u32
 //
 // Entries are sorted by ID, then newest segment first. In memory stay the
 // summaries, under 2 bytes a chunk; a lookup reads and checks one block. Eight
 // tables of one size are merged into one of the next, which stands in index/
 // under a name given when it is on disk. Entries of segments that are gone are
 // passed over, and left out of the next merge.
+//
+// Offsets are multiples of 8. That bit 0 marks damage is younger than the rest
+// of version 1: a program that does not know it looks for the record one byte
+// too far on, finds no chunk there, and takes it for damaged when it reads it,
+// which it is. Only tables that count such entries are read for them on opening.
+// A damaged copy that a scrub finds good again is no longer one.
 //
 // Recovery: the newest merged table that covers a segment speaks for it; a
 // segment that none covers speaks by its footer. A table that does not verify

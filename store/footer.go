@@ -158,7 +158,7 @@ func (c *Chunks) writeTable(w io.Writer, start int64, seg *segment) (*table, err
 	entries := c.sortedEntries(seg)
 	tw := newTableWriter(w, start, uint64(len(entries)), []cover{{segment: seg.number, end: uint64(seg.size)}})
 	for _, e := range entries {
-		if err := tw.add(e); err != nil {
+		if err := tw.add(e, c.isDamaged(e)); err != nil {
 			return nil, err
 		}
 	}

@@ -176,7 +176,7 @@ func (c *Chunks) mergeTo(ctx context.Context, w io.Writer, group []*table) (*tab
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return tw.add(e)
+		return tw.add(e, c.isDamaged(e))
 	})
 	if err != nil {
 		return nil, err

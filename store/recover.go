@@ -44,6 +44,11 @@ func (c *Chunks) load() error {
 			return err
 		}
 	}
+	for _, t := range c.tables {
+		if err := c.takeDamage(t); err != nil {
+			c.replaceTable(t, err)
+		}
+	}
 	c.resumeLast()
 	return nil
 }
@@ -123,6 +128,32 @@ func (c *Chunks) loadTable(n uint32, segments []uint32, covered map[uint32]cover
 	return nil
 }
 
+// takeDamage takes over which copies were known to be damaged when a table was
+// written. Only a table that has such is read for it.
+func (c *Chunks) takeDamage(t *table) error {
+	if t.trail.damaged == 0 {
+		return nil
+	}
+	it := tableIterator{t: t}
+	for it.next() {
+		if it.damaged {
+			c.setDamaged(it.entry, true)
+		}
+	}
+	return it.err
+}
+
+// setDamaged notes whether a copy is known not to verify, if its segment is here.
+func (c *Chunks) setDamaged(e entry, damaged bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if damaged && c.segments[e.segment] != nil {
+		c.damaged[e] = true
+	} else {
+		delete(c.damaged, e)
+	}
+}
+
 // addCovered adds a sealed segment whose chunks a merged table has.
 func (c *Chunks) addCovered(cv cover) {
 	path := filepath.Join(c.dir, segmentName(cv.segment))
@@ -192,8 +223,7 @@ func (c *Chunks) recoverSegment(seg *segment) error {
 	if err := c.mend(f, seg.number, found, size); err != nil {
 		return fmt.Errorf("segment %d: %w", seg.number, err)
 	}
-	seg.take(found)
-	c.reportGaps(seg, found)
+	c.take(seg, found)
 	c.segments[seg.number] = seg
 	c.unsealed = append(c.unsealed, seg)
 	return nil
@@ -257,25 +287,25 @@ func fillGaps(f file, number uint32, found *scan) error {
 	return nil
 }
 
-// take fills the memory map. Nothing counts as durable until the next flush.
-func (s *segment) take(found *scan) {
-	s.mem = make(map[ID]span, len(found.records))
-	s.size, s.durable, s.marked = found.end, 0, found.marked
-	for _, r := range found.records {
-		s.mem[r.id] = span{offset: r.offset, length: r.length}
-		s.bytes += int64(r.length)
-		s.chunks++
+// take fills a segment's memory map, from which its footer is made: with what
+// verifies, and with what is damaged and has no good copy beside it, lest it be
+// forgotten. Nothing counts as durable until the next flush.
+func (c *Chunks) take(seg *segment, found *scan) {
+	damaged := found.damaged()
+	seg.mem = make(map[ID]span, len(found.records)+len(damaged))
+	seg.size, seg.durable, seg.marked = found.end, 0, found.marked
+	seg.chunks, seg.bytes = 0, 0
+	for _, r := range slices.Concat(damaged, found.records) {
+		seg.mem[r.id] = span{offset: r.offset, length: r.length}
+		seg.bytes += int64(r.length)
+		seg.chunks++
 	}
-}
-
-func (c *Chunks) reportGaps(seg *segment, found *scan) {
+	for _, r := range damaged {
+		c.damaged[seg.entry(r.id, span{r.offset, r.length})] = true
+	}
 	for _, g := range found.bad {
-		if !found.damage(g) {
-			continue
-		}
-		c.log.Error("segment has bytes that do not verify", "segment", seg.number, "offset", g.offset, "length", g.length)
-		if g.known {
-			c.damaged[seg.entry(g.record.id, span{g.record.offset, g.record.length})] = true
+		if found.damage(g) {
+			c.log.Error("segment has bytes that do not verify", "segment", seg.number, "offset", g.offset, "length", g.length)
 		}
 	}
 }
@@ -354,6 +384,9 @@ func (c *Chunks) reopen(seg *segment, trust bool) (*table, error) {
 	if trust {
 		t, err := openFooter(&segment{number: seg.number, handle: seg.handle})
 		if err == nil {
+			err = c.takeDamage(t)
+		}
+		if err == nil {
 			return t, nil
 		}
 		c.log.Error("footer is damaged", "segment", seg.number, "err", err)
@@ -379,10 +412,8 @@ func (c *Chunks) unseal(seg *segment, found *scan) {
 	if seg.mem != nil {
 		return
 	}
-	seg.chunks, seg.bytes = 0, 0
-	seg.take(found)
 	found.durable = found.end
-	c.reportGaps(seg, found)
+	c.take(seg, found)
 	c.unsealed = append(slices.Clone(c.unsealed), seg)
 	slices.SortFunc(c.unsealed, func(a, b *segment) int { return int(a.number) - int(b.number) })
 	c.enqueue(sealJob{seg: seg})

@@ -21,13 +21,24 @@ type scan struct {
 // that does behind it.
 type gap struct {
 	offset, length int64
-	record         record // if a header was readable
-	known          bool   // it was
+	known          []record // chunks in it whose headers verify and whose bytes do not
 }
 
 // damage says that the gap is in what was once on disk: something changed it
 // since. Another gap is what a crash left of writes that nobody had waited for.
 func (s *scan) damage(g gap) bool { return g.offset < s.durable }
+
+// damaged returns the chunks that were once on disk and do not verify now.
+func (s *scan) damaged() (records []record) {
+	for _, g := range s.bad {
+		for _, r := range g.known {
+			if int64(r.offset) < s.durable {
+				records = append(records, r)
+			}
+		}
+	}
+	return records
+}
 
 // scanSegment reads the records of a segment file from its header to limit and
 // checks each one's CRC32C. What does not verify is searched for the next
@@ -112,9 +123,12 @@ func (s *scanner) record(off int64) (int64, error) {
 		s.accept(r)
 		return s.out.end, nil
 	}
-	next, err := s.search(s.resume(off, r))
+	next, err := s.search(s.resume(off, r), func(at int64) (bool, error) {
+		_, ok, err := s.valid(at)
+		return ok, err
+	})
 	if err == nil && next < s.limit {
-		s.gap(off, next)
+		err = s.gap(off, next)
 	}
 	return next, err
 }
@@ -162,9 +176,9 @@ func (s *scanner) accept(r record) {
 	s.out.durable = max(s.out.durable, int64(r.durable))
 }
 
-// search returns where the next record that verifies starts, from off on; the
-// limit if there is none.
-func (s *scanner) search(off int64) (int64, error) {
+// search returns the first place from off on where a record's magic bytes are
+// and that is one that is wanted; the limit if there is none.
+func (s *scanner) search(off int64, wanted func(at int64) (bool, error)) (int64, error) {
 	for off+recordHeaderSize <= s.limit {
 		b, err := s.window(off, scanWindow/2)
 		if err != nil {
@@ -177,7 +191,7 @@ func (s *scanner) search(off int64) (int64, error) {
 		}
 		at := off + int64(i)
 		if at%recordAlign == 0 {
-			if _, ok, err := s.valid(at); err != nil || ok {
+			if ok, err := wanted(at); err != nil || ok {
 				return at, err
 			}
 		}
@@ -186,16 +200,41 @@ func (s *scanner) search(off int64) (int64, error) {
 	return s.limit, nil
 }
 
-// gap notes that nothing between from and to verifies. A header that can be
-// read tells which chunk was there.
-func (s *scanner) gap(from, to int64) {
+// gap notes that nothing between from and to verifies. Headers that can be
+// read tell which chunks were there.
+func (s *scanner) gap(from, to int64) error {
 	g := gap{offset: from, length: to - from}
-	if b, err := s.window(from, recordHeaderSize); err == nil {
-		if r, err := parseRecord(b, s.number, from); err == nil && !r.filler {
-			g.record, g.known = r, true
+	for off := from; off < to; {
+		r, ok, err := s.headed(off)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			off, err = s.search(off+1, func(at int64) (bool, error) {
+				_, ok, err := s.headed(at)
+				return ok || at >= to, err
+			})
+			if err != nil {
+				return err
+			}
+			continue
+		case !r.filler:
+			g.known = append(g.known, r)
 		}
+		off += r.size()
 	}
 	s.out.bad = append(s.out.bad, g)
+	return nil
+}
+
+// headed reads the header of a record at off and says whether that verifies.
+func (s *scanner) headed(off int64) (record, bool, error) {
+	b, err := s.window(off, recordHeaderSize)
+	if err != nil {
+		return record{}, false, err
+	}
+	r, err := parseRecord(b, s.number, off)
+	return r, err == nil, nil
 }
 
 func alignUp(n, to int64) int64 { return (n + to - 1) / to * to }

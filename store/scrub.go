@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 )
 
@@ -100,7 +99,7 @@ func (r *scrub) segment(ctx context.Context, n uint32) error {
 		r.c.log.Error("cannot read segment", "segment", n, "err", err)
 		return ctx.Err()
 	}
-	for _, e := range r.c.withUnlisted(n, entries) {
+	for _, e := range entries {
 		if err := r.pace.wait(ctx, int64(e.length)); err != nil {
 			return err
 		}
@@ -134,29 +133,15 @@ func (c *Chunks) allEntries(n uint32) (*segment, []entry, error) {
 	return seg, entries, nil
 }
 
-// withUnlisted adds the copies that were found damaged when the segment was
-// opened, which are in no table.
-func (c *Chunks) withUnlisted(n uint32, entries []entry) []entry {
-	unlisted := map[entry]bool{}
-	c.mu.RLock()
-	for e := range c.damaged {
-		if e.segment == n {
-			unlisted[e] = true
-		}
-	}
-	c.mu.RUnlock()
-	for _, e := range entries {
-		delete(unlisted, e)
-	}
-	return slices.AppendSeq(entries, maps.Keys(unlisted))
-}
-
 // chunk checks one chunk and tries to repair it.
 func (r *scrub) chunk(ctx context.Context, seg *segment, e entry) error {
 	sealed, err := r.read(seg, e)
 	r.progress.Chunks++
 	r.progress.Bytes += int64(e.length)
 	if err == nil {
+		if r.c.isDamaged(e) { // it could not be read before
+			r.c.setDamaged(e, false)
+		}
 		return nil
 	}
 	if gone, _ := r.c.segmentOf(e); gone != seg {

@@ -177,8 +177,8 @@ func (c *Chunks) flushFailed(seg *segment, err error) error {
 	defer c.mu.Unlock()
 	seg.failed = true
 	for id, sp := range seg.mem {
-		if int64(sp.offset) >= seg.durable {
-			c.doubtful[id] = seg.entry(id, sp)
+		if e := seg.entry(id, sp); int64(sp.offset) >= seg.durable && !c.damaged[e] {
+			c.doubtful[id] = e
 		}
 	}
 	return err

@@ -17,6 +17,7 @@ const (
 	coverSize        = 24
 	tableTrailerSize = 64
 	tableVersion     = 1
+	entryDamaged     = 1       // a bit of an entry's offset, which is a multiple of recordAlign
 	maxTableBlocks   = 1 << 24 // 1.5 billion entries
 	maxTableCovers   = 1 << 20
 )
@@ -49,7 +50,7 @@ func parseEntry(b []byte) entry {
 	return entry{
 		id:      ID(b[:32]),
 		segment: binary.LittleEndian.Uint32(b[32:]),
-		offset:  binary.LittleEndian.Uint32(b[36:]),
+		offset:  binary.LittleEndian.Uint32(b[36:]) &^ entryDamaged,
 		length:  binary.LittleEndian.Uint32(b[40:]),
 	}
 }
@@ -73,6 +74,7 @@ type tableTrailer struct {
 	bloomSize  uint32
 	start      uint64 // where in the file the first block is
 	summaryCRC uint32
+	damaged    uint32 // entries known to be damaged
 }
 
 func (t tableTrailer) append(b []byte) []byte {
@@ -85,6 +87,7 @@ func (t tableTrailer) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, t.bloomSize)
 	b = binary.LittleEndian.AppendUint64(b, t.start)
 	b = binary.LittleEndian.AppendUint32(b, t.summaryCRC)
+	b = binary.LittleEndian.AppendUint32(b, t.damaged)
 	b = append(b, make([]byte, tableTrailerSize-4-(len(b)-base))...)
 	return binary.LittleEndian.AppendUint32(b, crc(b[base:]))
 }
@@ -107,6 +110,7 @@ func parseTableTrailer(b []byte, fileSize int64) (tableTrailer, error) {
 		bloomSize:  binary.LittleEndian.Uint32(b[28:]),
 		start:      binary.LittleEndian.Uint64(b[32:]),
 		summaryCRC: binary.LittleEndian.Uint32(b[40:]),
+		damaged:    binary.LittleEndian.Uint32(b[44:]),
 	}
 	return t, t.check(fileSize)
 }
@@ -266,9 +270,10 @@ func (t *table) each(fn func(entry) bool) error {
 
 // tableIterator goes through the entries of a table in order.
 type tableIterator struct {
-	t     *table
-	entry entry // the present one
-	err   error
+	t       *table
+	entry   entry // the present one
+	damaged bool  // and was known to be so when the table was written
+	err     error
 
 	block int // the next one to read
 	buf   [blockSize]byte
@@ -289,7 +294,7 @@ func (it *tableIterator) next() bool {
 		it.block++
 		it.rest = it.buf[blockHeaderSize:][:n*entrySize]
 	}
-	it.entry = parseEntry(it.rest)
+	it.entry, it.damaged = parseEntry(it.rest), it.rest[36]&entryDamaged != 0
 	it.rest = it.rest[entrySize:]
 	return true
 }

@@ -36,12 +36,18 @@ func newTableWriter(w io.Writer, start int64, max uint64, covered []cover) *tabl
 	return t
 }
 
-// add adds the next entry, of a covered segment.
-func (t *tableWriter) add(e entry) error {
+// add adds the next entry, of a covered segment, and says whether it is known
+// to be damaged.
+func (t *tableWriter) add(e entry, damaged bool) error {
 	if t.count == 0 {
 		t.fences = append(t.fences, e.id.prefix())
 	}
-	t.block = e.append(t.block)
+	stored := e
+	if damaged {
+		stored.offset |= entryDamaged
+		t.trail.damaged++
+	}
+	t.block = stored.append(t.block)
 	t.count++
 	t.trail.entries++
 	t.bloom.add(&e.id)
