@@ -192,7 +192,11 @@ func (b *bridge) saw(n *inode, a p9srv.Attr, epoch uint64) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n.mode, n.gid = a.Mode, a.GID
-	if n.volatile || n.epoch != epoch {
+	if n.epoch != epoch {
+		n.size = max(n.size, a.Size) // for the kernel may not believe it
+		return 0
+	}
+	if n.size = a.Size; n.volatile {
 		return 0
 	}
 	if n.typ == syscall.S_IFDIR {
@@ -205,6 +209,38 @@ func (b *bridge) epoch(n *inode) uint64 {
 	b.inodes.mu.Lock()
 	defer b.inodes.mu.Unlock()
 	return n.epoch
+}
+
+// grew notes that the kernel takes a file for that long at least.
+func (b *bridge) grew(n *inode, size uint64) {
+	b.inodes.mu.Lock()
+	defer b.inodes.mu.Unlock()
+	n.size = max(n.size, size)
+}
+
+// toldOf counts the times that the kernel was made to doubt the attributes of a
+// file.
+func (b *bridge) toldOf(id uint64) uint64 {
+	b.inodes.mu.Lock()
+	defer b.inodes.mu.Unlock()
+	if n := b.inodes.byID[id]; n != nil {
+		return n.epoch
+	}
+	return 0
+}
+
+// endsUnseen says whether the kernel must not be told that a file ends at size:
+// it would not believe that if it was made to doubt the attributes since it asked
+// (begun, of toldOf), and would show zeros up to where the file ended before. An
+// interrupt in the place of the answer makes it ask again, since what fails is
+// read ahead: it is seen by nobody, unless the next answer meets with the same.
+// What the kernel is told in the moments before we read its request and behind
+// this question passes unseen: there is nothing to see it by.
+func (b *bridge) endsUnseen(id uint64, size, begun uint64) bool {
+	b.inodes.mu.Lock()
+	defer b.inodes.mu.Unlock()
+	n := b.inodes.byID[id]
+	return n != nil && !n.volatile && n.epoch != begun && size < n.size
 }
 
 // wrote notes that the data of n is being changed through this mount.

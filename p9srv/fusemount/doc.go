@@ -90,7 +90,8 @@
 // again; and an event about the version that is open is none, since it would make
 // the kernel disbelieve the answer, and read by the size of before the open. Nor
 // is an answer kept that was on its way when an event came, about a
-// file that was not known yet too. A file of QID.Version 0 is never cached: it is opened
+// file that was not known yet too. Where an event comes while a file is read that
+// has become shorter, the kernel has to ask again (endsUnseen). A file of QID.Version 0 is never cached: it is opened
 // for direct I/O, and a read of it asks until an answer is empty, as v9fs
 // does.
 //

@@ -207,9 +207,18 @@ func (w *watcher) takeBack(ctx context.Context, n *inode, own bool) {
 // so that a file that was empty a moment ago would be empty to who has just
 // opened it.
 func (w *watcher) takeAttr(n *inode) {
+	w.b.doubt(n)
 	if k := w.kernel.Load(); k != nil {
 		(*k).InodeNotify(n.id, -1, 0)
 	}
+}
+
+// doubt counts that the kernel is made to doubt the attributes of n: an answer of
+// before is none that it may keep, or believes.
+func (b *bridge) doubt(n *inode) {
+	b.inodes.mu.Lock()
+	defer b.inodes.mu.Unlock()
+	n.epoch++
 }
 
 // isNow says whether a file is still the version that was opened last. Who has

@@ -157,6 +157,7 @@ func (b *bridge) enterOpen(ctx context.Context, s *session, dir *inode, name str
 // Read is read(2), and the kernel's filling of its cache.
 func (b *bridge) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	var n int
+	begun := b.toldOf(in.NodeId)
 	st := b.onHandle(cancel, &in.InHeader, in.Fh, func(ctx context.Context, _ *session, h *handle, fid *client.Fid) (err error) {
 		if h.stream {
 			n, err = readStream(ctx, fid, buf, int64(in.Offset))
@@ -167,6 +168,9 @@ func (b *bridge) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse
 	})
 	if !st.Ok() { // beside a result the status would be lost, and the error be the file's end
 		return nil, st
+	}
+	if n < len(buf) && in.Flags&syscall.O_DIRECT == 0 && b.endsUnseen(in.NodeId, in.Offset+uint64(n), begun) {
+		return nil, fuse.EINTR
 	}
 	return fuse.ReadResultData(buf[:n]), st
 }
@@ -210,6 +214,7 @@ func (b *bridge) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 		}
 		if n > 0 && !s.lost(err) {
 			b.moved(h.n)
+			b.grew(h.n, in.Offset+uint64(n))
 			if in.WriteFlags&fuse.WRITE_CACHE == 0 {
 				return nil
 			}
@@ -285,6 +290,7 @@ func (b *bridge) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.St
 		err = fid.SetAttr(ctx, p9srv.SetAttr{Valid: p9srv.SetSize, Size: in.Offset + in.Length})
 		if err == nil {
 			b.moved(h.n)
+			b.grew(h.n, in.Offset+in.Length)
 		}
 		return err
 	})

@@ -270,3 +270,56 @@ func (s *served) attach(t *testing.T) *client.Fid {
 	check(t, err)
 	return root
 }
+
+// TestShorterWhileRead: a file becomes shorter while it is read, and events about
+// that overtake the answers. A reader gets the new bytes or the old ones, never
+// zeros behind them.
+func TestShorterWhileRead(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		held []p9srv.MsgType // answers that an event overtakes
+	}{
+		{"read", []p9srv.MsgType{p9srv.Tread}},
+		{"attributes and read", []p9srv.MsgType{p9srv.Tgetattr, p9srv.Tread}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, _, dir, h, f := heldMount(t)
+			name := filepath.Join(dir, "f")
+			check(t, os.WriteFile(name, []byte("what is longer"), 0o644))
+			fd, err := os.Open(name)
+			check(t, err)
+			defer fd.Close()
+			if _, err := fd.Stat(); err != nil {
+				t.Fatal(err)
+			}
+			if len(c.held) > 1 { // makes the kernel ask for them
+				check(t, os.WriteFile(s.back("f"), []byte("what is longer"), 0o644))
+				f.changed(t, s.back("f"))
+				f.settled()
+			}
+			check(t, os.WriteFile(s.back("f"), []byte("short"), 0o644))
+			h.hold(c.held[0])
+			got := make(chan string)
+			go func() {
+				b := make([]byte, 100)
+				n, err := fd.ReadAt(b, 0)
+				if err != nil && err != io.EOF {
+					t.Error(err)
+				}
+				got <- string(b[:n])
+			}()
+			for i := range c.held {
+				<-h.came
+				f.changed(t, s.back("f"))
+				f.settled()
+				if i+1 < len(c.held) {
+					h.hold(c.held[i+1])
+				}
+				h.free <- struct{}{}
+			}
+			if read := <-got; read != "short" {
+				t.Errorf("%q", read)
+			}
+		})
+	}
+}

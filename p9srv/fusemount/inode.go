@@ -43,6 +43,7 @@ type inode struct {
 	volatile bool      // QID.Version 0: must not be cached
 	mode     uint32    // as last seen
 	gid      uint32    // as last seen
+	size     uint64    // of a file: the kernel takes it for no longer than that
 	cached   uint32    // QID.Version that the kernel's pages are of; 0: none
 	wrote    time.Time // when it was last written through this mount
 	rest     time.Time // a directory is not compared again before
