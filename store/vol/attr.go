@@ -106,7 +106,7 @@ type SetAttr struct {
 
 // SetAttr changes attributes, all or none. A change of owner clears the
 // set-user-ID bit of a file, a change of size that and sets the times.
-// Errors: EINVAL, EISDIR, EFBIG.
+// Errors: EINVAL, EISDIR, EFBIG, ENOSPC (on a full disk a file can only be cut).
 func (n *Node) SetAttr(ctx context.Context, s SetAttr) error {
 	switch {
 	case s.Mode != nil && *s.Mode&^0o7777 != 0 || s.Size != nil && *s.Size < 0:
@@ -116,9 +116,7 @@ func (n *Node) SetAttr(ctx context.Context, s SetAttr) error {
 	case s.Size != nil && n.kind != merge.KindFile:
 		return syscall.EINVAL
 	case s.Size != nil:
-		if err := n.resize(ctx, *s.Size); err != nil {
-			return err
-		}
+		return n.setSize(ctx, &s)
 	}
 	v := n.v
 	if err := v.begin(ctx); err != nil {
@@ -129,13 +127,48 @@ func (n *Node) SetAttr(ctx context.Context, s SetAttr) error {
 	if err != nil {
 		return err
 	}
+	v.setOthers(in, &s)
+	return nil
+}
+
+// setSize is SetAttr with a size. Whatever can be refused comes before the bytes
+// change, and the rest goes into the commit group that they go into.
+func (n *Node) setSize(ctx context.Context, s *SetAttr) error {
+	v := n.v
+	h, err := n.Open(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	begin := v.beginRemoval
+	if *s.Size > h.f.c.Size() {
+		begin = v.begin
+	}
+	if err := begin(ctx); err != nil {
+		return err
+	}
+	v.unlock()
+	if err := h.f.c.Truncate(ctx, *s.Size); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.unlock()
+	if v.ended || v.closed {
+		return errClosed
+	}
+	v.wrote(h.in)
+	v.setOthers(h.in, s)
+	return nil
+}
+
+// setOthers changes all that s asks for but the size. v.mu is held.
+func (v *Volume) setOthers(in *inode, s *SetAttr) {
 	if s.Mode != nil || s.UID != nil || s.GID != nil {
-		v.setOwner(in, &s)
+		v.setOwner(in, s)
 	}
 	if s.ATime != nil || s.MTime != nil {
-		v.setTimes(in, &s)
+		v.setTimes(in, s)
 	}
-	return nil
 }
 
 func (v *Volume) setOwner(in *inode, s *SetAttr) {

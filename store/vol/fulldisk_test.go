@@ -115,6 +115,7 @@ func TestFullToTheLastByte(t *testing.T) {
 	if err := writeSome(v, "more", "x"); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a file more: %v", err)
 	}
+	sizesOnFullDisk(t, must[*Node](t)(v.Root().Lookup(ctx, "large0")))
 	for i := range large {
 		ok(t, v.Root().Unlink(ctx, fmt.Sprint("large", i)))
 		if i%10 == 0 {
@@ -131,6 +132,26 @@ func TestFullToTheLastByte(t *testing.T) {
 	defer v.Close()
 	if diff := want.differs(must[files](t)(rootFiles(v))); len(diff) > 0 {
 		t.Errorf("after all %q differ", diff)
+	}
+}
+
+// sizesOnFullDisk: what is refused for want of room has changed nothing, and a
+// file can be cut.
+func sizesOnFullDisk(t *testing.T, n *Node) {
+	mode, when := uint32(0o600), int64(1e18)
+	before := attr(t, n)
+	larger, smaller := before.Size+1, int64(5)
+	for _, s := range []SetAttr{{Size: &larger}, {Size: &larger, Mode: &mode}, {Size: &larger, MTime: &when}} {
+		fails(t, n.SetAttr(ctx, s), syscall.ENOSPC)
+		if got := attr(t, n); got != before {
+			t.Errorf("refused, and it has become %+v of %+v", got, before)
+		}
+	}
+	ok(t, n.SetAttr(ctx, SetAttr{Size: &smaller}))
+	smaller = 4
+	ok(t, n.SetAttr(ctx, SetAttr{Size: &smaller, Mode: &mode, MTime: &when}))
+	if got := attr(t, n); got.Size != 4 || got.Mode != mode || got.MTime != when {
+		t.Errorf("%+v", got)
 	}
 }
 

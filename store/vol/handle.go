@@ -132,13 +132,3 @@ func (h *Handle) Truncate(ctx context.Context, size int64) error {
 	}
 	return h.v.wroteSome(h.in)
 }
-
-// resize makes a file size bytes long whether it is open or not.
-func (n *Node) resize(ctx context.Context, size int64) error {
-	h, err := n.Open(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	return h.Truncate(ctx, size)
-}
