@@ -49,3 +49,26 @@ func TestBulkIsBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestCloseEndsADial: and what waits for its turn to dial.
+func TestCloseEndsADial(t *testing.T) {
+	dialing := make(chan struct{})
+	c := New(func(ctx context.Context) (net.Conn, error) { // to where nobody answers
+		close(dialing)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}, Options{})
+	ended := make(chan error, 2)
+	connect := func() { ended <- c.Connect(t.Context()) }
+	go connect()
+	<-dialing
+	go connect()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	for range cap(ended) {
+		if err := <-ended; !errors.Is(err, errClosed) {
+			t.Error(err)
+		}
+	}
+}

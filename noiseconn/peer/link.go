@@ -48,18 +48,22 @@ type link struct {
 
 	turn chan struct{} // holds one token: the right to dial
 
-	mu      sync.Mutex // guards all below
+	ctx context.Context // until it is closed
+	end context.CancelFunc
+
+	mu      sync.Mutex // guards current, and against its being replaced after end
 	current *session   // the last one made
-	closed  bool
 }
 
 func newLink(d Dialer, readSize int) *link {
 	l := &link{dial: d, readSize: readSize, turn: make(chan struct{}, 1)}
+	l.ctx, l.end = context.WithCancel(context.Background())
 	l.turn <- struct{}{}
 	return l
 }
 
-// session returns the session that works, or a new one.
+// session returns the session that works, or a new one, unless ctx ends or the
+// link is closed meanwhile.
 func (l *link) session(ctx context.Context) (s *session, fresh bool, err error) {
 	if s, err := l.working(); s != nil || err != nil {
 		return s, false, err
@@ -69,21 +73,30 @@ func (l *link) session(ctx context.Context) (s *session, fresh bool, err error) 
 		defer func() { l.turn <- struct{}{} }()
 	case <-ctx.Done():
 		return nil, false, ctx.Err()
+	case <-l.ctx.Done():
+		return nil, false, errClosed
 	}
 	if s, err := l.working(); s != nil || err != nil {
 		return s, false, err
 	}
-	if s, err = newSession(ctx, l.dial, l.readSize); err != nil {
-		return nil, false, err
+	making, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.ctx, cancel)()
+	s, err = newSession(making, l.dial, l.readSize)
+	switch {
+	case err == nil:
+		return s, true, l.install(s)
+	case l.ctx.Err() != nil:
+		return nil, false, errClosed
 	}
-	return s, true, l.install(s)
+	return nil, false, err
 }
 
 // working returns the session, nil if there is none that works.
 func (l *link) working() (*session, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.ctx.Err() != nil {
 		return nil, errClosed
 	}
 	if l.current == nil || l.current.ended() {
@@ -95,7 +108,7 @@ func (l *link) working() (*session, error) {
 // install makes s the session, in the place of one that has ended.
 func (l *link) install(s *session) error {
 	l.mu.Lock()
-	old, closed := l.current, l.closed
+	old, closed := l.current, l.ctx.Err() != nil
 	l.current = s
 	l.mu.Unlock()
 	if old != nil {
@@ -112,7 +125,7 @@ func (l *link) install(s *session) error {
 func (l *link) close() {
 	l.mu.Lock()
 	s := l.current
-	l.closed = true
+	l.end()
 	l.mu.Unlock()
 	if s != nil {
 		s.close()
