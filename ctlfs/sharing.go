@@ -70,15 +70,15 @@ func findKey(ctx context.Context, d *dir, name string) (p9srv.Node, error) {
 }
 
 // Create makes a file for a new key.
-func (d sharingDir) Create(ctx context.Context, name string, flags, _, _ uint32) (p9srv.Node, p9srv.File, error) {
+func (d sharingDir) Create(ctx context.Context, name string, _, _, _ uint32) (p9srv.Node, p9srv.File, error) {
 	if err := CheckName("sharing key", name); err != nil {
 		return nil, nil, err
 	}
 	_, err := d.fs.o.Sharing.Fingerprint(ctx, name)
 	switch {
-	case err == nil && flags&syscall.O_EXCL != 0:
+	case err == nil:
 		return nil, nil, syscall.EEXIST
-	case err != nil && !errors.Is(err, syscall.ENOENT):
+	case !errors.Is(err, syscall.ENOENT):
 		return nil, nil, asError(err)
 	}
 	n := &keyFile{base: d.under(name)}

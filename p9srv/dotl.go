@@ -42,19 +42,7 @@ func (r *request) open(f *fid, flags uint32, rclose bool) error {
 	if f.file.Load() != nil || f.attr != nil {
 		return errOpen
 	}
-	flags &^= openCreate | openExcl | openElsewhere
-	kind := f.node.QID().Type
-	isDir := kind&QTDir != 0
-	switch {
-	case isDir && (flags&openAccess != 0 || flags&openTrunc != 0):
-		return syscall.EISDIR
-	case !isDir && flags&openDirectory != 0:
-		return syscall.ENOTDIR
-	case kind&QTSymlink != 0:
-		return syscall.ELOOP
-	}
-	flags &^= openDirectory
-	o, err := r.openNode(f, kind, flags)
+	o, err := r.openNode(f.node.Node, flags&^(openCreate|openExcl|openElsewhere))
 	if err != nil {
 		return err
 	}
@@ -66,16 +54,26 @@ func (r *request) open(f *fid, flags uint32, rclose bool) error {
 	return nil
 }
 
-// openNode opens the node of f as its append-only and exclusive-use bits say.
-func (r *request) openNode(f *fid, kind QIDType, flags uint32) (*openFile, error) {
-	if kind&QTAppend != 0 {
+// openNode opens n as its kind and its append-only and exclusive-use bits say.
+func (r *request) openNode(n Node, flags uint32) (*openFile, error) {
+	kind := n.QID().Type
+	isDir := kind&QTDir != 0
+	switch {
+	case isDir && flags&(openAccess|openTrunc|openCreate) != 0:
+		return nil, syscall.EISDIR
+	case !isDir && flags&openDirectory != 0:
+		return nil, syscall.ENOTDIR
+	case kind&QTSymlink != 0:
+		return nil, syscall.ELOOP
+	case kind&QTAppend != 0:
 		flags = flags&^openTrunc | openAppend
 	}
+	flags &^= openDirectory | openCreate
 	var claim openFile
-	if err := r.c.claim(f.node.Node, &claim); err != nil {
+	if err := r.c.claim(n, &claim); err != nil {
 		return nil, err
 	}
-	file, err := f.node.Open(&r.ctx, flags)
+	file, err := n.Open(&r.ctx, flags)
 	if err != nil {
 		r.c.unclaim(&claim)
 		return nil, err
@@ -98,19 +96,51 @@ func lcreate(r *request) error {
 	if f.file.Load() != nil {
 		return errOpen
 	}
-	node, file, err := dir.Create(&r.ctx, name, flags&^(openCreate|openElsewhere), mode&07777, gid)
+	node, o, err := r.openOrCreate(f, newEntry{dir: dir, name: name, perm: mode & 07777, gid: gid, flags: flags &^ openElsewhere})
 	if err != nil {
 		return err
 	}
-	qid := openedQID(node, file)
-	o := newOpenFile(file, qid.Type, flags)
-	if err := r.c.claim(node, o); err != nil {
-		file.Close()
-		node.Release()
-		return err
-	}
+	qid := openedQID(node, o.File)
 	r.out = put32(AppendQID(r.out, qid), 0)
 	return r.created(num, f, newNodeRef(node, qid), o, name)
+}
+
+// maxCreateTries bounds how often a name may come and go while it is opened.
+const maxCreateTries = 16
+
+// openOrCreate is open(2) with O_CREAT in the directory of f: what is there is
+// opened as its bits say, whoever made it.
+func (r *request) openOrCreate(f *fid, e newEntry) (Node, *openFile, error) {
+	for range maxCreateTries {
+		if e.flags&openExcl == 0 {
+			n, o, err := r.openExisting(f, e)
+			if errnoOf(err) != syscall.ENOENT {
+				return n, o, err
+			}
+		}
+		n, file, err := e.dir.Create(&r.ctx, e.name, e.flags&^openCreate, e.perm, e.gid)
+		if err == nil {
+			return n, newOpenFile(file, n.QID().Type, e.flags), nil
+		}
+		if e.flags&openExcl != 0 || errnoOf(err) != syscall.EEXIST {
+			return nil, nil, err
+		}
+	}
+	return nil, nil, syscall.EEXIST
+}
+
+// openExisting opens an entry of the directory of f: ENOENT if there is none.
+func (r *request) openExisting(f *fid, e newEntry) (Node, *openFile, error) {
+	n, err := f.node.Walk(&r.ctx, e.name)
+	if err != nil {
+		return nil, nil, err
+	}
+	o, err := r.openNode(n, e.flags&^openExcl|openCreate)
+	if err != nil {
+		n.Release()
+		return nil, nil, err
+	}
+	return n, o, nil
 }
 
 // created puts the fid of a new open file in the place of its directory's.

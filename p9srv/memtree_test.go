@@ -155,13 +155,10 @@ func (n *memNode) made(k *memNode, err error) (p9srv.Node, error) {
 	return k, nil
 }
 
-func (n *memNode) Create(_ context.Context, name string, flags, mode, gid uint32) (p9srv.Node, p9srv.File, error) {
+func (n *memNode) Create(_ context.Context, name string, _, mode, _ uint32) (p9srv.Node, p9srv.File, error) {
 	k, err := n.add(name, syscall.S_IFREG|mode)
 	if err != nil {
-		if flags&oEXCL != 0 || k.mode&syscall.S_IFMT != syscall.S_IFREG {
-			return nil, nil, err
-		}
-		k.use()
+		return nil, nil, err
 	}
 	return k, k.open(), nil
 }

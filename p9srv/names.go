@@ -77,7 +77,7 @@ func mknod(r *request) error {
 
 // mknodFile makes an empty regular file.
 func (r *request) mknodFile(dir Directory, name string, mode, gid uint32) error {
-	n, file, err := dir.Create(&r.ctx, name, openWrite|openExcl, mode&07777, gid)
+	n, file, err := dir.Create(&r.ctx, name, openWrite, mode&07777, gid)
 	if err == nil {
 		if err = file.Close(); err != nil {
 			n.Release()

@@ -137,11 +137,11 @@ func (r *request) createPerm(perm, dirMode uint32) uint32 {
 	return perm & (^uint32(0666) | dirMode&0666)
 }
 
-// newEntry is what a Tcreate is to make.
+// newEntry is what a Tcreate or a Tlcreate is to make.
 type newEntry struct {
 	dir   Directory
 	name  string
-	perm  uint32 // as Tcreate has it
+	perm  uint32 // as the message has it
 	gid   uint32
 	flags uint32
 	ext   string
@@ -160,7 +160,7 @@ func (r *request) createEntry(e newEntry) (Node, *openFile, error) {
 	if e.perm&dmAppend != 0 {
 		e.flags |= openAppend
 	}
-	node, file, err := e.dir.Create(&r.ctx, e.name, e.flags|openExcl, mode, e.gid)
+	node, file, err := e.dir.Create(&r.ctx, e.name, e.flags, mode, e.gid)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -175,8 +175,9 @@ type DirReader interface {
 
 // Directory is a Node whose entries can be changed.
 type Directory interface {
-	// Create makes a regular file and opens it, as open(2) with O_CREAT:
-	// an existing file is opened unless O_EXCL is in flags.
+	// Create makes a regular file and opens it, as open(2) with O_CREAT and
+	// O_EXCL, whether flags have those or not: EEXIST if the name is there.
+	// Where it cannot be made for another reason, either may be told.
 	Create(ctx context.Context, name string, flags, mode, gid uint32) (Node, File, error)
 	Mkdir(ctx context.Context, name string, mode, gid uint32) (Node, error)
 	Symlink(ctx context.Context, name, target string, gid uint32) (Node, error)

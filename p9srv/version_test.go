@@ -24,12 +24,6 @@ func (t *turningTree) Release()                                                 
 
 func (t *turningTree) Walk(context.Context, string) (p9srv.Node, error) { return turningFile{t}, nil }
 
-func (t *turningTree) Create(ctx context.Context, _ string, flags, _, _ uint32) (p9srv.Node, p9srv.File, error) {
-	n := turningFile{t}
-	file, err := n.Open(ctx, flags)
-	return n, file, err
-}
-
 type turningFile struct{ t *turningTree }
 
 func (n turningFile) QID() p9srv.QID { return p9srv.QID{Version: n.t.version.Load(), Path: 99} }

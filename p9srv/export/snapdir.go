@@ -2,7 +2,6 @@ package export
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"syscall"
 
@@ -146,8 +145,8 @@ func (d snapDir) rename(name string, to p9srv.Node, newName string, do func() er
 	return do()
 }
 
-func (d snapDir) Create(ctx context.Context, name string, flags, _, _ uint32) (p9srv.Node, p9srv.File, error) {
-	return openInstead(ctx, d, name, flags, syscall.EPERM)
+func (d snapDir) Create(context.Context, string, uint32, uint32, uint32) (p9srv.Node, p9srv.File, error) {
+	return nil, nil, syscall.EPERM
 }
 
 func (d snapDir) Symlink(context.Context, string, string, uint32) (p9srv.Node, error) {
@@ -165,26 +164,6 @@ func (d snapDir) SetAttr(context.Context, p9srv.SetAttr) error { return syscall.
 func (d snapDir) Remove(context.Context) error { return syscall.EPERM }
 
 func (d snapDir) Move(context.Context, p9srv.Node, string) error { return syscall.EPERM }
-
-// openInstead opens what is there where nothing can be made, or says why.
-func openInstead(ctx context.Context, dir p9srv.Node, name string, flags uint32, why error) (p9srv.Node, p9srv.File, error) {
-	n, err := dir.Walk(ctx, name)
-	switch {
-	case errors.Is(err, syscall.ENOENT):
-		return nil, nil, why
-	case err != nil:
-		return nil, nil, err
-	case flags&syscall.O_EXCL != 0:
-		n.Release()
-		return nil, nil, syscall.EEXIST
-	}
-	f, err := n.Open(ctx, flags)
-	if err != nil {
-		n.Release()
-		return nil, nil, err
-	}
-	return n, f, nil
-}
 
 // snapList is the directory of snapshots, opened. Its fid keeps the node.
 type snapList struct {

@@ -128,8 +128,8 @@ func (n *snapNode) SetXattr(context.Context, string, []byte, uint32) error { ret
 func (n *snapNode) RemoveXattr(context.Context, string) error              { return syscall.EROFS }
 func (n *snapNode) SetAttr(context.Context, p9srv.SetAttr) error           { return syscall.EROFS }
 
-func (n *snapNode) Create(ctx context.Context, name string, flags, _, _ uint32) (p9srv.Node, p9srv.File, error) {
-	return openInstead(ctx, n, name, flags, syscall.EROFS)
+func (n *snapNode) Create(context.Context, string, uint32, uint32, uint32) (p9srv.Node, p9srv.File, error) {
+	return nil, nil, syscall.EROFS
 }
 
 func (n *snapNode) Mkdir(context.Context, string, uint32, uint32) (p9srv.Node, error) {

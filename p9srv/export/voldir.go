@@ -22,36 +22,13 @@ func (n *volNode) mayChange() error {
 
 func (n *volNode) Create(ctx context.Context, name string, flags, mode, gid uint32) (p9srv.Node, p9srv.File, error) {
 	if err := n.mayChange(); err != nil {
-		return n.createExisting(ctx, name, flags, err)
+		return nil, nil, err
 	}
 	m, err := n.make(ctx, name, vol.New{Kind: merge.KindFile, Mode: mode, GID: gid})
-	if err == syscall.EEXIST {
-		return n.createExisting(ctx, name, flags, err)
-	}
 	if err != nil {
 		return nil, nil, err
 	}
 	f, err := m.openFile(ctx, flags)
-	if err != nil {
-		m.Release()
-		return nil, nil, err
-	}
-	return m, f, nil
-}
-
-// createExisting opens what is there already, or says why it cannot be made.
-func (n *volNode) createExisting(ctx context.Context, name string, flags uint32, why error) (p9srv.Node, p9srv.File, error) {
-	if flags&syscall.O_EXCL != 0 {
-		return nil, nil, why
-	}
-	m, err := n.Walk(ctx, name)
-	if err == syscall.ENOENT {
-		return nil, nil, why
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	f, err := m.Open(ctx, flags)
 	if err != nil {
 		m.Release()
 		return nil, nil, err

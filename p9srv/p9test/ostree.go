@@ -159,7 +159,7 @@ func (n *osNode) made(ctx context.Context, name string, gid uint32, err error) (
 }
 
 func (n *osNode) Create(ctx context.Context, name string, flags, mode, gid uint32) (p9srv.Node, p9srv.File, error) {
-	fd, err := unix.Openat(n.fd, name, int(flags)|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, mode)
+	fd, err := unix.Openat(n.fd, name, int(flags)|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, mode)
 	if err != nil {
 		return nil, nil, err
 	}
