@@ -47,7 +47,8 @@ type cacheEntry struct {
 	next, prev *cacheEntry
 	p          Pointer
 	t          ChunkType
-	seen       uint32 // cache.now when it was used last
+	sealer     *Sealer // that p opens with
+	seen       uint32  // cache.now when it was used last
 	plain      []byte
 	size       int64 // of the memory of plain, present or not
 }
@@ -135,14 +136,14 @@ func (c *cache) finish(f *flight) {
 		if s.entries[f.p.ID] != nil {
 			to = &s.used
 		}
-		s.insert(to, newCacheEntry(&f.p, f.t, f.plain, c.now.Load()), c.limit)
+		s.insert(to, newCacheEntry(f.reader.sealer, &f.p, f.t, f.plain, c.now.Load()), c.limit)
 	}
 	close(f.done)
 }
 
-// add keeps the plaintext of a chunk, or a copy of it, unless it is too large
-// or here already. The caller has made sure that it is that.
-func (c *cache) add(p *Pointer, t ChunkType, plain []byte, clone bool) {
+// add keeps the plaintext of a chunk that s seals, or a copy of it, unless it is
+// too large or here already. The caller has made sure that it is that.
+func (c *cache) add(sealer *Sealer, p *Pointer, t ChunkType, plain []byte, clone bool) {
 	s := c.shard(&p.ID)
 	if int64(len(plain))+cacheEntryExtra > c.limit/cacheEntryMaxPart || s.has(&p.ID) {
 		return
@@ -150,10 +151,35 @@ func (c *cache) add(p *Pointer, t ChunkType, plain []byte, clone bool) {
 	if clone {
 		plain = append([]byte(nil), plain...)
 	}
-	e := newCacheEntry(p, t, plain, c.now.Load())
+	e := newCacheEntry(sealer, p, t, plain, c.now.Load())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.insert(&s.used, e, c.limit)
+}
+
+// forget drops a chunk that is no longer in the store.
+func (c *cache) forget(id *ID) {
+	s := c.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[*id]; e != nil {
+		s.drop(e)
+	}
+}
+
+// reseal seals the plaintext of a chunk that is here as it was sealed.
+func (c *cache) reseal(id *ID) (sealed []byte, ok bool) {
+	s := c.shard(id)
+	s.mu.Lock()
+	e := s.entries[*id]
+	if e == nil || e.list == &s.gone {
+		s.mu.Unlock()
+		return nil, false
+	}
+	sealer, t, plain := e.sealer, e.t, e.plain
+	s.mu.Unlock()
+	p, sealed, err := sealer.Seal(nil, t, plain)
+	return sealed, err == nil && p.ID == *id
 }
 
 func (s *cacheShard) has(id *ID) bool {
@@ -192,8 +218,8 @@ func (c *cache) sweep() {
 	}
 }
 
-func newCacheEntry(p *Pointer, t ChunkType, plain []byte, now uint32) *cacheEntry {
-	return &cacheEntry{p: *p, t: t, seen: now, plain: plain, size: int64(cap(plain))}
+func newCacheEntry(sealer *Sealer, p *Pointer, t ChunkType, plain []byte, now uint32) *cacheEntry {
+	return &cacheEntry{p: *p, t: t, sealer: sealer, seen: now, plain: plain, size: int64(cap(plain))}
 }
 
 func (s *cacheShard) lists() [3]*cacheList { return [3]*cacheList{&s.once, &s.used, &s.gone} }

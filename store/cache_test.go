@@ -34,12 +34,12 @@ func TestCacheBounds(t *testing.T) {
 	const limit = 8 << 20
 	c := newCache(limit)
 	key := func(i int) *Pointer { return &Pointer{ID: ID{0: byte(i), 31: byte(i)}} }
-	c.add(key(200), ChunkData, make([]byte, 4<<20), false) // more than half a shard
+	c.add(nil, key(200), ChunkData, make([]byte, 4<<20), false) // more than half a shard
 	if n := c.size(); n != 0 {
 		t.Fatalf("%d bytes of a chunk that is too large", n)
 	}
 	for i := range 100 {
-		c.add(key(i), ChunkData, make([]byte, 256<<10), false)
+		c.add(nil, key(i), ChunkData, make([]byte, 256<<10), false)
 		if n := c.size(); n <= 0 || n > limit {
 			t.Fatalf("%d bytes after chunk %d, at most %d", n, i, limit)
 		}
@@ -53,7 +53,7 @@ func TestCacheBounds(t *testing.T) {
 
 // load has the cache load a chunk unless it has it, and says whether it had.
 func load(c *cache, p *Pointer, n int) (had bool) {
-	_, f, mine := c.begin(nil, p, ChunkData)
+	_, f, mine := c.begin(&Reader{}, p, ChunkData)
 	if f == nil {
 		return true
 	}
@@ -73,7 +73,7 @@ func TestCacheOnce(t *testing.T) {
 	key := func(i int) *Pointer { return &Pointer{ID: ID{0: byte(i), 1: byte(i >> 8), 31: byte(i)}} }
 	const used = 40 // 10 MiB
 	for i := range used {
-		c.add(key(i), ChunkData, make([]byte, size), false)
+		c.add(nil, key(i), ChunkData, make([]byte, size), false)
 	}
 	before := c.size()
 	for i := used; i < used+400; i++ {
@@ -104,8 +104,8 @@ func TestCacheOnce(t *testing.T) {
 func TestCacheSweep(t *testing.T) {
 	c := newCache(64 << 20)
 	used, idle := &Pointer{ID: ID{1}}, &Pointer{ID: ID{2}}
-	c.add(used, ChunkData, []byte("used"), false)
-	c.add(idle, ChunkData, []byte("idle"), false)
+	c.add(nil, used, ChunkData, []byte("used"), false)
+	c.add(nil, idle, ChunkData, []byte("idle"), false)
 	for range cacheIdleSweeps + 1 {
 		c.sweep()
 		if plain, _, _ := c.begin(nil, used, ChunkData); string(plain) != "used" {

@@ -283,6 +283,11 @@ func (r *collection) empty(ctx context.Context, s sparse) error {
 	if err := r.c.removeSegment(seg); err != nil {
 		return err
 	}
+	for _, e := range entries {
+		if !r.keep.has(&e.id) {
+			r.c.cache.forget(&e.id)
+		}
+	}
 	return r.c.unspend(false)
 }
 

@@ -156,7 +156,10 @@
 // for five minutes. What is read gets in when it has been verified, what is
 // written when it has been sealed. A chunk is verified as a whole, so a random
 // read of 4 KiB costs 500 us without the cache and 1 us with it: the default
-// is large for that. It lies in the heap, where a slice that is lent to a reply
+// is large for that. A chunk leaves when a collection frees it, so that nobody
+// reads what is not there. One that is found damaged stays: what was verified
+// is right, and it is sealed again and stored, where the next release of the
+// compressor does not make other bytes of it. It lies in the heap, where a slice that is lent to a reply
 // keeps its memory alive whatever leaves the cache meanwhile; the server paces
 // the garbage collector so that this does not double it.
 //

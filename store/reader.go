@@ -40,8 +40,12 @@ func (r *Reader) Read(ctx context.Context, p Pointer, t ChunkType) ([]byte, erro
 			return plain, nil
 		}
 		if mine {
+			before := r.chunks.removed()
 			f.plain, f.err = r.load(ctx, p, t)
 			r.chunks.cache.finish(f)
+			if r.chunks.removed() != before && !r.chunks.present(p.ID) { // collected while it was read
+				r.chunks.cache.forget(&p.ID)
+			}
 			return f.plain, f.err
 		}
 		select {
@@ -58,11 +62,13 @@ func (r *Reader) Read(ctx context.Context, p Pointer, t ChunkType) ([]byte, erro
 // Keep puts a chunk's plaintext into the cache, so that what was just written
 // can be read without being opened. Plain must be what the Reader's own Sealer
 // made p of, and must not change any more.
-func (r *Reader) Keep(p Pointer, t ChunkType, plain []byte) { r.chunks.cache.add(&p, t, plain, false) }
+func (r *Reader) Keep(p Pointer, t ChunkType, plain []byte) {
+	r.chunks.cache.add(r.sealer, &p, t, plain, false)
+}
 
 // KeepCopy is Keep for plain that may change afterwards.
 func (r *Reader) KeepCopy(p Pointer, t ChunkType, plain []byte) {
-	r.chunks.cache.add(&p, t, plain, true)
+	r.chunks.cache.add(r.sealer, &p, t, plain, true)
 }
 
 // shares says whether the outcome of a load answers this read, too: not if it

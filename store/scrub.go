@@ -26,8 +26,8 @@ type ScrubProgress struct {
 
 // Scrub reads every chunk and checks it against its ID, what was found damaged
 // before included, and every index table.
-// A damaged chunk counts as absent from then on; Repair may bring a good copy,
-// which is stored. Scrub returns an error only when it is cut short; what it
+// A damaged chunk counts as absent from then on; if its plaintext is still in
+// the cache it is sealed and stored again, else Repair may bring a good copy. Scrub returns an error only when it is cut short; what it
 // returns then tells where to go on.
 func (c *Chunks) Scrub(ctx context.Context, o ScrubOptions) (ScrubProgress, error) {
 	r := &scrub{c: c, o: o, pace: pace{perSecond: o.BytesPerSecond}}
@@ -178,10 +178,14 @@ func (r *scrub) read(seg *segment, e entry) (sealed []byte, err error) {
 
 // repair stores a good copy if there is one to be had.
 func (r *scrub) repair(ctx context.Context, id ID) error {
-	if r.o.Repair == nil {
+	sealed, ok := r.c.Reseal(id)
+	if !ok && r.o.Repair == nil {
 		return nil
 	}
-	sealed, err := r.o.Repair(ctx, id)
+	var err error
+	if !ok {
+		sealed, err = r.o.Repair(ctx, id)
+	}
 	if err == nil {
 		err = VerifyID(id, sealed)
 	}
@@ -196,6 +200,10 @@ func (r *scrub) repair(ctx context.Context, id ID) error {
 	r.c.log.Info("chunk is repaired", "chunk", id)
 	return nil
 }
+
+// Reseal returns the sealed bytes of a chunk of which the plaintext is still in
+// the cache, whatever became of the copy on disk. They have that ID.
+func (c *Chunks) Reseal(id ID) (sealed []byte, ok bool) { return c.cache.reseal(&id) }
 
 // Damaged returns the chunks known to be damaged of which there is no good
 // copy here, as far as is known: reading, scrubbing and opening find them.

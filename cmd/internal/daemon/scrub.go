@@ -62,9 +62,13 @@ func (d *Daemon) scrub(ctx context.Context, t *task, r *scrubRecord, rate int64)
 	return errors.Join(err, d.remember(scrubKey, r))
 }
 
-// goodCopy asks peers for a chunk: those that are storage of a volume first,
-// then all whose location is known. What comes back is verified by who asked.
+// goodCopy looks for a chunk in memory, then asks peers for it: those that are
+// storage of a volume first, then all whose location is known. What comes back
+// is verified by who asked.
 func (d *Daemon) goodCopy(ctx context.Context, id store.ID) ([]byte, error) {
+	if sealed, ok := d.store.Chunks().Reseal(id); ok {
+		return sealed, nil
+	}
 	links, err := d.copyLinks()
 	if err != nil {
 		return nil, err
