@@ -1,6 +1,7 @@
 package p9srv
 
 import (
+	"context"
 	"strings"
 	"syscall"
 )
@@ -147,7 +148,8 @@ func (r *request) change(f *fid, ch changes) error {
 
 // moveWithin gives the file another name in its directory. An entry that has
 // the name is replaced, as POSIX wants it, unless more is to be changed: that
-// could not be taken back.
+// could not be taken back. Nor is it taken back where another client has made
+// something of the old name meanwhile: better half a change than that lost.
 func (r *request) moveWithin(f *fid, name string, more bool) (back func(), err error) {
 	if name == "" {
 		return func() {}, nil
@@ -156,23 +158,27 @@ func (r *request) moveWithin(f *fid, name string, more bool) (back func(), err e
 	if !ok || f.at.depth == 0 {
 		return nil, syscall.EPERM
 	}
-	if more && r.taken(f, name) {
+	if more && taken(&r.ctx, f, name) {
 		return nil, syscall.EEXIST
 	}
 	old := p.Name()
 	if err := p.Move(&r.ctx, nil, name); err != nil {
 		return nil, err
 	}
-	return func() { p.Move(r.c.ctx, nil, old) }, nil
+	return func() {
+		if !taken(r.c.ctx, f, old) {
+			p.Move(r.c.ctx, nil, old)
+		}
+	}, nil
 }
 
 // taken is true unless the directory of f is known to have no entry of that
 // name.
-func (r *request) taken(f *fid, name string) bool {
+func taken(ctx context.Context, f *fid, name string) bool {
 	if f.dir == nil {
 		return true
 	}
-	n, err := f.dir.Walk(&r.ctx, name)
+	n, err := f.dir.Walk(ctx, name)
 	if err != nil {
 		return errnoOf(err) != syscall.ENOENT
 	}
