@@ -109,20 +109,22 @@ func lcreate(r *request) error {
 const maxCreateTries = 16
 
 // openOrCreate is open(2) with O_CREAT in the directory of f: what is there is
-// opened as its bits say, whoever made it.
+// opened as its bits say, even where nothing can be made. Making comes first, as
+// clients that look names up before ask for those that are not there.
 func (r *request) openOrCreate(f *fid, e newEntry) (Node, *openFile, error) {
 	for range maxCreateTries {
-		if e.flags&openExcl == 0 {
-			n, o, err := r.openExisting(f, e)
-			if errnoOf(err) != syscall.ENOENT {
-				return n, o, err
-			}
-		}
 		n, file, err := e.dir.Create(&r.ctx, e.name, e.flags&^openCreate, e.perm, e.gid)
-		if err == nil {
+		switch {
+		case err == nil:
 			return n, newOpenFile(file, n.QID().Type, e.flags), nil
+		case e.flags&openExcl != 0:
+			return nil, nil, err
 		}
-		if e.flags&openExcl != 0 || errnoOf(err) != syscall.EEXIST {
+		n, o, openErr := r.openExisting(f, e)
+		switch {
+		case errnoOf(openErr) != syscall.ENOENT:
+			return n, o, openErr
+		case errnoOf(err) != syscall.EEXIST:
 			return nil, nil, err
 		}
 	}

@@ -24,6 +24,10 @@ func (t *turningTree) Release()                                                 
 
 func (t *turningTree) Walk(context.Context, string) (p9srv.Node, error) { return turningFile{t}, nil }
 
+func (t *turningTree) Create(context.Context, string, uint32, uint32, uint32) (p9srv.Node, p9srv.File, error) {
+	return nil, nil, syscall.EEXIST
+}
+
 type turningFile struct{ t *turningTree }
 
 func (n turningFile) QID() p9srv.QID { return p9srv.QID{Version: n.t.version.Load(), Path: 99} }
