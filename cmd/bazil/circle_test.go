@@ -91,18 +91,14 @@ func (m *member) files(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// tree is files, and for a name in conflict the sorted contents of all its
-// versions.
-func (m *member) tree(t *testing.T, dir string) map[string]string {
+// versions is the sorted contents of all versions of each name in conflict.
+func (m *member) versions(t *testing.T) map[string]string {
 	t.Helper()
-	all := m.files(t, dir)
+	all := map[string]string{}
 	var conflicts []conflict
 	must(t, json.Unmarshal([]byte(m.run(t, "conflicts", "--json")), &conflicts))
 	root := m.attach(t, "")
 	for _, c := range conflicts {
-		if !strings.HasPrefix(c.Path, dir+"/") {
-			continue
-		}
 		var versions []string
 		for _, s := range c.Siblings {
 			b, err := get(root, strings.TrimPrefix(s.File, "/"), 100)
@@ -113,6 +109,18 @@ func (m *member) tree(t *testing.T, dir string) map[string]string {
 		}
 		slices.Sort(versions)
 		all[c.Path] = strings.Join(versions, " | ")
+	}
+	return all
+}
+
+// tree is files, and for a name in conflict all its versions.
+func (m *member) tree(t *testing.T, dir string, versions map[string]string) map[string]string {
+	t.Helper()
+	all := m.files(t, dir)
+	for path, text := range versions {
+		if strings.HasPrefix(path, dir+"/") {
+			all[path] = text
+		}
 	}
 	return all
 }
@@ -179,13 +187,14 @@ func (c *circle) conflictMatrix(t *testing.T) {
 		do(c.all[1], r.name, r.green...)
 	}
 	c.gossip()
-	for _, r := range rows {
-		want := map[string]string{}
-		for name, text := range r.want {
-			want[r.name+"/"+name] = text
-		}
-		for _, m := range c.all {
-			if got := m.tree(t, r.name); !maps.Equal(got, want) {
+	for _, m := range c.all {
+		versions := m.versions(t)
+		for _, r := range rows {
+			want := map[string]string{}
+			for name, text := range r.want {
+				want[r.name+"/"+name] = text
+			}
+			if got := m.tree(t, r.name, versions); !maps.Equal(got, want) {
 				t.Errorf("%s: %s has %q, want %q", r.name, m.name, got, want)
 			}
 		}
@@ -195,7 +204,8 @@ func (c *circle) conflictMatrix(t *testing.T) {
 	blue.run(t, "resolve", "v/create and create/new", "keep", "green")
 	c.gossip()
 	for _, m := range c.all {
-		if f, n := m.tree(t, "edit and edit")["edit and edit/f"], m.tree(t, "create and create")["create and create/new"]; f != "red" || n != "green" {
+		versions := m.versions(t)
+		if f, n := m.tree(t, "edit and edit", versions)["edit and edit/f"], m.tree(t, "create and create", versions)["create and create/new"]; f != "red" || n != "green" {
 			t.Errorf("%s has %q and %q after they were resolved", m.name, f, n)
 		}
 	}

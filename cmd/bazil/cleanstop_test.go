@@ -20,6 +20,7 @@ import (
 // without a pause notice nothing of servers that are told to end and started
 // again.
 func TestCleanStopsUnderWriters(t *testing.T) {
+	t.Parallel()
 	d := newDevice(t)
 	dir := d.mount(t, "v", "--fuse")
 	writer := exec.Command("keepwriting", dir)

@@ -14,6 +14,7 @@ import (
 
 // TestFUSE runs everything on a volume behind the FUSE bridge.
 func TestFUSE(t *testing.T) {
+	t.Parallel()
 	needFUSE(t)
 	d := newDevice(t)
 	dir := d.mount(t, "files", "--fuse")

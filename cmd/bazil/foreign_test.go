@@ -18,6 +18,7 @@ var foreignSizes = []int{0, 1, 4096, 65537, 1 << 20, 100 << 20}
 
 // TestForeignClients has the 9P clients of others write and read a volume.
 func TestForeignClients(t *testing.T) {
+	t.Parallel()
 	d := newDevice(t)
 	d.run(t, "volume", "create", "files")
 	sock := filepath.Join(d.dir, "9p.sock")

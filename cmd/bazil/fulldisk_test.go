@@ -94,6 +94,7 @@ func writeSynced(path string, content []byte) error {
 // reserve, makes room again; and a server that is killed on the full disk
 // starts on it, with all that it said is durable.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	needFUSE(t)
 	d := &device{dir: filepath.Join(smallDisk(t, 40), "data")}
 	d.run(t, "create")

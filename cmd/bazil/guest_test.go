@@ -29,6 +29,7 @@ func TestGuest(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a guest")
 	}
+	t.Parallel()
 	bootGuest(t, *guestRun)
 }
 

@@ -12,6 +12,8 @@ import (
 // would sleep for a second first.
 const raceOptions = "atexit_sleep_ms=0"
 
+// Tests that take long, and have no limits that a busy machine might not keep,
+// run beside each other when all the others are done.
 func TestMain(m *testing.M) {
 	if have := os.Getenv("GORACE"); !strings.Contains(have, raceOptions) {
 		os.Setenv("GORACE", strings.TrimSpace(have+" "+raceOptions))

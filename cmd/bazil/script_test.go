@@ -24,7 +24,10 @@ import (
 const patience = 2 * time.Minute
 
 // TestScripts runs testdata/script against the real binary.
-func TestScripts(t *testing.T) { runScripts(t, scripts(t, "")) }
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	runScripts(t, scripts(t, ""))
+}
 
 // TestInGuestScripts runs those that mount something where that is v9fs.
 func TestInGuestScripts(t *testing.T) {

@@ -78,12 +78,13 @@ func TestSettleDoesNotWaitForEver(t *testing.T) {
 		defer cancel()
 		set.settle(ctx)
 		wants(20 * time.Millisecond)
-		go set.settle(t.Context())
+		settled := make(chan struct{})
+		go func() { set.settle(t.Context()); close(settled) }()
 		synctest.Wait()
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait() // it has returned
+		<-settled
 		set.settle(t.Context())
 		wants(0)
 	})
