@@ -18,5 +18,8 @@ func TestMain(m *testing.M) {
 	if have := os.Getenv("GORACE"); !strings.Contains(have, raceOptions) {
 		os.Setenv("GORACE", strings.TrimSpace(have+" "+raceOptions))
 	}
+	if os.Getenv("BAZIL_GUEST") != "" {
+		os.Unsetenv("GODEBUG") // which init.sh has set for this process alone
+	}
 	testscript.Main(m, map[string]func(){"bazil": main, "keepwriting": keepWriting})
 }

@@ -17,6 +17,9 @@ done
 busybox ip link set lo up
 cp "$GUEST_BINARY" /mnt/guest.test
 cd "$GUEST_DIR"
-BAZIL_GUEST=1 /mnt/guest.test -test.v -test.run "$GUEST_RUN" -test.timeout "$GUEST_LIMIT" -full="$GUEST_FULL"
+# Go preempts by signals. One that comes during getdents64(2) ends that early, and
+# v9fs then goes on there with what is left of the answer, wherever one seeks. So
+# the tests do without; what they start does not.
+BAZIL_GUEST=1 GODEBUG=asyncpreemptoff=1 /mnt/guest.test -test.v -test.run "$GUEST_RUN" -test.timeout "$GUEST_LIMIT" -full="$GUEST_FULL"
 echo "GUEST-EXIT $?"
 busybox poweroff -f
