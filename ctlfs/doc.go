@@ -113,7 +113,8 @@
 // change behind it. A symlink's file has where it leads to; that of a directory
 // or another kind says what it is. What is walked to and listed is what is in
 // conflict at that moment: a conflict that has ended is no more there, nor is the
-// directory that led to no other.
+// directory that led to no other. Of a name that would get more than 256 versions the
+// oldest become files beside it instead, called as resolve with both calls them.
 //
 // # COMMANDS
 //

@@ -89,6 +89,28 @@
 // other, lost its name in one of four runs; renames, which write all
 // versions of a name anew, make it likelier.
 //
+// # Names with many versions
+//
+// A rename takes all versions of a name along, those too that nobody looked at,
+// and a version leaves only with one who has seen it. Where devices write and
+// rename at random and nobody resolves, names therefore gather versions, almost
+// all of them different: 54 at one name after 1,277 contents written at three
+// devices, 1,076 after 35,000. There is no way to drop any of them without
+// losing what somebody wrote. In particular, that a later version is of the same
+// replica says nothing: a rename gives versions of all devices the dots of one,
+// and who wrote the later one had another before him. Nor do equal ones help,
+// which are few, and for which the above holds.
+//
+// So that no name grows until it cannot be stored or told, a replica that comes
+// to have more versions of one than it wants to (Entry.Surplus) gives the oldest
+// names of their own beside it, as one who resolves and keeps both does:
+// changes like others, a Put there and a Delete here of the versions that
+// went. Nothing is lost by that, as each content has a name before it leaves this
+// one. It ends, since it makes no version of the name, so that each time there
+// are fewer. Two that do it at once agree where they name a content alike, and
+// have it under two names where they do not. The newest, what the name shows
+// there, a directory, and what a writer has before him stay.
+//
 // # Attributes
 //
 // Mode, owner and extended attributes belong to the name, so that a chmod and

@@ -2,6 +2,7 @@ package merge
 
 import (
 	"slices"
+	"strings"
 )
 
 // replica is one device: what it works on, and what it would find after a
@@ -245,6 +246,28 @@ func (w *world) moveName(r *replica, from, to path, over []Dot) {
 		over = nil
 	}
 	w.deleteAs(r, from, e.Seen())
+}
+
+// thin gives the oldest versions of a name with too many names of their own: the
+// same everywhere for the same content.
+func (w *world) thin(r *replica, at path) {
+	e := r.entryAny(at)
+	if w.most == 0 || len(e.Versions) == 0 {
+		return
+	}
+	shown := e.Versions[Visible(e.Versions, Dot{})].Dot
+	oldest, dots := e.Surplus(w.most, w.most/2, func(v *Version) bool { return v.Dot == shown })
+	if len(oldest) == 0 {
+		return
+	}
+	w.thinned++
+	for _, v := range oldest {
+		beside := at.dir().sub(strings.ToUpper(v.Content))
+		if o := r.entryAny(beside); len(o.Versions) == 0 && !r.isDir(beside) {
+			w.put(r, beside, v.Kind, v.Content, nil)
+		}
+	}
+	w.delete(r, at, dots)
 }
 
 // move moves a directory with all that is in it.

@@ -255,6 +255,9 @@ func (p *pull) apply(f *frame, w *world) []*frame {
 	to.editDir(f.at, func(q *place) { q.dir = q.dir.Apply(theirs, !f.msg.partial) })
 	to.learn(f.at, theirs, w)
 	to.spend(settled)
+	for _, it := range f.msg.items {
+		w.thin(to, f.at.sub(it.name))
+	}
 	return subs
 }
 
@@ -357,6 +360,7 @@ func (p *pull) way(w *world, at path) bool {
 		if w.joinName(p.to, here, m, item{ent: s.entryAny(here), last: theirs.Max}) {
 			p.to.spend([]path{here})
 		}
+		w.thin(p.to, here)
 		p.to.learn(here, theirs, w)
 		w.taint(p, dir)
 		if s.place(here) != nil {

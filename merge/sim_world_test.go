@@ -19,6 +19,8 @@ type world struct {
 	thorough bool // check after every step
 	depth    int  // of paths
 	names    int  // in a directory
+	most     int  // versions of a name, before the oldest get others; 0: any number
+	thinned  int  // times that was done
 	odds     odds
 	style    func(p *pull) // makes pulls what it wants; may be nil
 }
@@ -47,6 +49,9 @@ func newWorld(seed uint64, wrong mistake) *world {
 	w.depth, w.names, w.odds = 1+w.rand.IntN(3), 1+w.rand.IntN(2), anyOdds(w.rand)
 	if w.rand.IntN(5) == 0 { // so many that pieces have others before and behind them
 		w.depth, w.names = 1, 3+w.rand.IntN(6)
+	}
+	if w.rand.IntN(3) == 0 {
+		w.most = 2 + w.rand.IntN(3)
 	}
 	for range 3 + w.rand.IntN(3) {
 		s := state{id: w.newID(), root: &place{}}
@@ -341,6 +346,9 @@ func (w *world) rest() error {
 		}
 		r.committed = r.state
 	}
+	if err := w.thinAll(); err != nil {
+		return err
+	}
 	for range 2 {
 		if _, err := w.gossip(); err != nil {
 			return err
@@ -360,6 +368,17 @@ func (w *world) rest() error {
 		return err
 	}
 	return w.checkSwept()
+}
+
+// thinAll gossips until no name has too many versions.
+func (w *world) thinAll() error {
+	for range 20 {
+		before := w.thinned
+		if _, err := w.gossip(); err != nil || w.thinned == before {
+			return err
+		}
+	}
+	return fmt.Errorf("versions go on getting other names: %d times by now", w.thinned)
 }
 
 // gossip lets each replica pull from the one before it, and returns how many

@@ -7,7 +7,7 @@ import (
 
 // Bounds of an Entry that comes from a disk or a peer.
 const (
-	MaxVersions = 1024     // siblings of one name
+	MaxVersions = 2048     // versions of one name; see Entry.Surplus
 	MaxDots     = 4096     // of one setting
 	MaxContent  = 64 << 10 // bytes of Version.Content
 	MaxAttrs    = 1024     // settings alive at once

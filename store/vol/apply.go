@@ -63,6 +63,8 @@ type applier struct {
 	subs    []Sub
 	changed bool
 	settled bool // something took a change of its own
+	crowded bool // a name will have too many versions
+	thin    []*crowd
 }
 
 // join is what becomes of one name.
@@ -104,7 +106,7 @@ func (a *applier) prepare() error {
 			return err
 		}
 	}
-	return nil
+	return a.crowds()
 }
 
 // localNames are the names here, sorted, where those that the peer did not
@@ -127,10 +129,10 @@ func (a *applier) join(e *entry, theirs *NamedEntry) error {
 	}
 	j := join{e: e, theirs: theirs}
 	j.entry, j.changed, j.store = a.meeting.Join(mine, theirs.Entry)
-	if j.store && len(j.entry.Versions) > merge.MaxVersions || len(j.entry.Attrs) > merge.MaxAttrs {
-		return fmt.Errorf("%q: %d versions and %d settings of one name: %w",
-			e.name, len(j.entry.Versions), len(j.entry.Attrs), syscall.EOVERFLOW)
+	if len(j.entry.Attrs) > merge.MaxAttrs {
+		return fmt.Errorf("%q: %d settings of one name: %w", e.name, len(j.entry.Attrs), syscall.EOVERFLOW)
 	}
+	a.crowded = a.crowded || len(j.entry.Versions) > a.v.o.MaxVersions
 	a.joins = append(a.joins, j)
 	return nil
 }
@@ -157,6 +159,9 @@ func (a *applier) install() error {
 	if a.settled {
 		v.spend()
 		v.raise(d)
+	}
+	for _, c := range a.thin {
+		v.thin(c)
 	}
 	return nil
 }

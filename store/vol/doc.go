@@ -110,6 +110,11 @@
 // writer saw (inode.pinned, inode.held). A writer's version supersedes just
 // that (inode.seen).
 //
+// A name that would get more than Options.MaxVersions from a peer, or has more
+// and is about to be renamed or renamed over, has half as many after that: the
+// oldest become files beside it in the same group, called as ResolveBoth calls
+// them (crowd.go; package merge says why).
+//
 // # The index of changes
 //
 // So that one change among many names costs a pull one name, each directory

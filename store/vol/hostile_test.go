@@ -37,7 +37,7 @@ func TestLyingPeer(t *testing.T) {
 	writeFile(t, v.Root(), "f", "x")
 	good := named("a", stranger(1, merge.KindFile, "", 0))
 	many := named("f")
-	for i := range uint64(merge.MaxVersions) {
+	for i := range uint64(merge.MaxVersions + 1) {
 		many.Versions = append(many.Versions, stranger(i+1, merge.KindSymlink, strings.Repeat("t", int(i%4000)+1), int64(i%4000)+1))
 	}
 	for what, bad := range map[string]DirState{

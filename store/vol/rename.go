@@ -51,6 +51,9 @@ func (n *Node) rename(ctx context.Context, oldName string, ino uint64, to *Node,
 			return err
 		}
 	}
+	if err := v.thinBoth(from, target); err != nil {
+		return err
+	}
 	if in.kind == merge.KindDir {
 		err = v.renameDir(from, target, in, over)
 	} else {
@@ -66,6 +69,14 @@ func (n *Node) rename(ctx context.Context, oldName string, ino uint64, to *Node,
 	}
 	v.forget(from)
 	return nil
+}
+
+// thinBoth sees to it that two names have room for each other's versions.
+func (v *Volume) thinBoth(from, target *entry) error {
+	if err := v.thinFirst(from); err != nil {
+		return err
+	}
+	return v.thinFirst(target)
 }
 
 // renameTarget returns the entry that in is to be moved to, and what it shows

@@ -7,10 +7,16 @@ import (
 	"bazil/merge"
 )
 
-// loadTree brings all names below d into memory.
+// loadTree brings all names below d into memory, which are about to give others
+// their versions.
 func (v *Volume) loadTree(d *dir) error {
 	if err := v.loadNames(d); err != nil {
 		return err
+	}
+	for _, e := range slices.Collect(maps.Values(d.children)) {
+		if err := v.thinFirst(e); err != nil {
+			return err
+		}
 	}
 	for _, e := range d.children {
 		if e == d.at {
@@ -55,6 +61,9 @@ func (v *Volume) readMeeting(src *dir, target *entry) error {
 			continue
 		}
 		to, err := v.find(dst, name)
+		if err == nil {
+			err = v.thinFirst(to)
+		}
 		if err == nil {
 			err = v.readMeeting(e.sub, to)
 		}

@@ -182,14 +182,18 @@ func (r *resolution) keepUnversioned(seen []merge.Dot) error {
 	if r.rec.version() != nil || r.rec.kind() == 0 {
 		return fmt.Errorf("%s: what is there is one of the versions: %w", r.e.path(), syscall.ENOENT)
 	}
-	if seen = r.dotsOf(seen); len(seen) == 0 {
-		return nil
+	if seen = r.dotsOf(seen); len(seen) > 0 {
+		r.drop(seen)
 	}
+	return nil
+}
+
+// drop removes the versions of the dots of seen.
+func (r *resolution) drop(seen []merge.Dot) {
 	rec := r.rec.clone()
 	r.v.spend()
 	rec.Entry = rec.Delete(seen)
 	r.install(rec)
-	return nil
 }
 
 func (r *resolution) install(rec *record) {

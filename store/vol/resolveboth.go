@@ -33,6 +33,7 @@ func (r *resolution) both(seen []merge.Dot) (names []string, err error) {
 		stay = -1
 	}
 	var moves []aside
+	free := newAsides(r.v, func(e *entry) *record { return e.rec })
 	for i := range r.rec.Versions {
 		ver := r.rec.Versions[i]
 		if i == stay || !slices.Contains(seen, ver.Dot) {
@@ -41,7 +42,7 @@ func (r *resolution) both(seen []merge.Dot) (names []string, err error) {
 		if ver.Kind == merge.KindFile && Body(ver.Content).Validate() != nil {
 			return nil, fmt.Errorf("%s: it is being written: %w", r.e.path(), syscall.EBUSY)
 		}
-		e, err := r.asideFor(&ver, moves)
+		e, err := free.find(r.e, &ver)
 		if err != nil {
 			return nil, err
 		}
@@ -61,25 +62,6 @@ func (r *resolution) both(seen []merge.Dot) (names []string, err error) {
 type aside struct {
 	e   *entry
 	ver merge.Version
-}
-
-// asideFor finds the name for a version: the first that is free, or shows that
-// same version.
-func (r *resolution) asideFor(ver *merge.Version, moves []aside) (*entry, error) {
-	for n := 1; ; n++ {
-		e, err := r.v.find(r.e.dir, AsideName(r.e.name, ver, n))
-		if err != nil {
-			return nil, err
-		}
-		taken := false
-		for _, m := range moves {
-			taken = taken || m.e == e
-		}
-		shown := e.rec.version()
-		if _, kind := e.shows(); !taken && (kind == 0 || shown != nil && shown.SameContent(ver)) {
-			return e, nil
-		}
-	}
 }
 
 // AsideName is what a version of name is called when it becomes a file beside

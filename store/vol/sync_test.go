@@ -45,6 +45,7 @@ type syncWorld struct {
 	written int
 	moves   bool
 	crowded bool // few names, with many versions that are moved together
+	most    int  // versions of a name, before some become files beside it; 0: many
 	resting bool
 	busy    bool
 	alive   map[string]bool // contents that must not be lost
@@ -54,6 +55,7 @@ type syncWorld struct {
 func (w *syncWorld) reopen(r *syncReplica) {
 	o := r.disk.options()
 	o.CacheEntries = 16 + w.rand.IntN(2)*1000
+	o.MaxVersions = w.most
 	r.v = r.disk.openWith(o)
 	r.opened = nil
 	r.durable()
@@ -414,6 +416,8 @@ func (w *syncWorld) rest() {
 	}
 	w.gossip()
 	w.gossip()
+	for n := 0; w.most > 0 && n < 20 && w.gossip() > 0; n++ { // names were made meanwhile
+	}
 	if n := w.gossip(); n != 0 {
 		w.tb.Fatalf("the third ring applied %d directories", n)
 	}
@@ -441,6 +445,9 @@ func runSync(tb testing.TB, chunks *store.Chunks, sealer *store.Sealer, seed uin
 	w := &syncWorld{tb: tb, rand: rand.New(rand.NewPCG(seed, 7)), alive: map[string]bool{}, gone: map[string]bool{}}
 	w.moves = w.rand.IntN(2) == 0
 	w.crowded = w.moves && w.rand.IntN(2) == 0
+	if w.moves && w.rand.IntN(2) == 0 {
+		w.most = 1 + w.rand.IntN(4)
+	}
 	id := NewID()
 	for range 2 + w.rand.IntN(2) {
 		r := &syncReplica{disk: newDiskOn(tb, chunks, sealer, id)}

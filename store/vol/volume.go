@@ -28,6 +28,7 @@ type Options struct {
 	DirtyLimit     int64         // bytes of memory for what is not durable yet; 32 MiB if 0
 	LogSize        int64         // bytes that the log of fsyncs may take on disk; 16 MiB if 0
 	CacheEntries   int           // names kept in memory, fewer where their records are large; 65536 if 0
+	MaxVersions    int           // of a name, before the oldest of them become files beside it; 256 if 0
 	Sealers        int           // goroutines that compress and seal; GOMAXPROCS if 0
 	Log            *slog.Logger  // where events go; nowhere if nil
 }
@@ -260,6 +261,9 @@ func (o *Options) setDefaults() {
 	if o.CacheEntries <= 0 {
 		o.CacheEntries = 64 << 10
 	}
+	if o.MaxVersions <= 0 {
+		o.MaxVersions = defaultMaxVersions
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -268,6 +272,11 @@ func (o *Options) setDefaults() {
 // defaultLogSize is what the log takes on disk once much was synced: with 4 KiB
 // an fsync it makes a group after 2,000 of them.
 const defaultLogSize = 16 << 20
+
+// defaultMaxVersions lets a name have as many as people may still want to look
+// through. A rename may bring those of two names together, and a peer's listing
+// with as many is to be joined: all must be within merge.MaxVersions.
+const defaultMaxVersions = 256
 
 // changesPerCrash is more than the changes that can be seen without becoming
 // durable: numbers that clients saw before a crash do not come again.
