@@ -18,7 +18,8 @@
 // volume share a Replica: they take turns at joining and finishing, each
 // tells the others which directories it has changed, and a directory that was
 // joined and then changed by another is asked for and joined anew before it
-// is finished.
+// is finished. So is one below which the place of a directory was forgotten
+// meanwhile, which is then made anew if there is news for it.
 //
 // A pull of one path (Options.Under) joins the directories on the way and all
 // that is below it. Others are left, and so none on the way is finished.

@@ -18,9 +18,10 @@ type node struct {
 	theirs  *merge.View // once it was joined: of those that wait there may be very many
 	todo    int         // directories below that are not done, and one until all pieces were joined
 	lost    bool        // it is no longer there, or here
+	gone    bool        // it is no longer here
 	changed bool        // something in it
 	partial bool        // something below could not be pulled
-	tainted bool        // another pull has changed its names since they were joined
+	tainted bool        // its names have changed since they were joined, or its subdirectories gone
 	again   int         // how often it was joined anew for that
 }
 

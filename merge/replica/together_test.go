@@ -169,3 +169,59 @@ func (h *history) rest(t *testing.T) {
 		}
 	}
 }
+
+// once is a source that lets something happen when it may, before a call.
+type once struct {
+	*source
+	may  func() bool
+	do   func()
+	done bool
+}
+
+func (s *once) Dirs(ctx context.Context, reqs []vol.DirRequest, got func(int, vol.DirState) error) error {
+	if !s.done && s.may() {
+		s.done = true
+		s.do()
+	}
+	return s.source.Dirs(ctx, reqs, got)
+}
+
+// TestPlaceMadeAgain: while b pulls from a, other pulls bring all there is, b's
+// user removes a directory, so that its place is forgotten, and a puts a file
+// there. The one above is joined anew then, which makes the place anew: no fault
+// of the peer's.
+func TestPlaceMadeAgain(t *testing.T) {
+	ds := newDevices(t, 3)
+	a, b, c := ds[0], ds[1], ds[2]
+	a.mkdir("d")
+	a.write("d/f", "seen and removed")
+	deep := "e"
+	a.mkdir(deep)
+	for range 30 {
+		deep += "/e"
+		a.mkdir(deep)
+	}
+	a.write(deep+"/f", "stays")
+	c.write("x", "of another")
+	src := &once{source: a.source(), may: func() bool { return b.at("d/f") != nil }}
+	src.do = func() {
+		b.pull(c)
+		b.pull(a)
+		b.remove("d/f")
+		b.remove("d")
+		check(t, b.v.Sync(ctx))
+		a.write("d/g", "new")
+		check(t, a.v.Sync(ctx))
+	}
+	r, err := b.Pull(ctx, src, Options{})
+	check(t, err)
+	if !src.done || !r.Complete {
+		t.Errorf("removed %v, all came %v", src.done, r.Complete)
+	}
+	gossip(ds)
+	for _, d := range ds {
+		if d.at("d/f") != nil || d.read("d/g") != "new" || d.read("x") != "of another" || d.read(deep+"/f") != "stays" {
+			t.Fatal(d.tree())
+		}
+	}
+}

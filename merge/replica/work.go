@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,7 +140,8 @@ func (p *pull) join(ctx context.Context, n *node, d vol.DirState) error {
 // joinNames joins the names of a directory, or of a piece of it.
 func (p *pull) joinNames(ctx context.Context, n *node, d vol.DirState) error {
 	subs, changed, err := p.r.Volume.Apply(ctx, n.local, d)
-	if n.lost = vanished(err); n.lost {
+	if vanished(err) {
+		n.lost, n.gone = true, true
 		return nil
 	}
 	if err != nil {
@@ -224,16 +226,28 @@ func (p *pull) descend(n *node, subs []vol.Sub) error {
 	}
 	nodes := make([]*node, len(subs))
 	for i, s := range subs {
-		if at, ok := p.places[s.Remote]; ok && at != s.Local {
-			return fmt.Errorf("%w: directory %d in two places", errPeer, s.Remote)
-		}
-		if s.Remote != 0 {
-			p.places[s.Remote] = s.Local
+		if err := p.place(s); err != nil {
+			return err
 		}
 		nodes[i] = n.sub(s)
 	}
 	n.todo += len(subs)
 	p.queue.add(nodes...)
+	return nil
+}
+
+// place notes where one of the peer's directories is. It is nowhere else, but
+// where its place here was forgotten meanwhile and made anew.
+func (p *pull) place(s vol.Sub) error {
+	if s.Remote == 0 {
+		return nil
+	}
+	if at, ok := p.places[s.Remote]; ok && at != s.Local {
+		if _, err := p.r.Volume.View(at); !vanished(err) {
+			return cmp.Or(err, fmt.Errorf("%w: directory %d in two places", errPeer, s.Remote))
+		}
+	}
+	p.places[s.Remote] = s.Local
 	return nil
 }
 
@@ -254,7 +268,11 @@ func (p *pull) complete(ctx context.Context, n *node) error {
 			p.result.Complete = !n.partial
 			return nil
 		}
-		n.up.partial = n.up.partial || n.partial
+		if n.gone { // its place here, which the one above makes anew if need be
+			n.up.tainted = true
+		} else {
+			n.up.partial = n.up.partial || n.partial
+		}
 		if n.up.todo--; n.up.todo > 0 {
 			return nil
 		}
@@ -265,7 +283,7 @@ func (p *pull) complete(ctx context.Context, n *node) error {
 func (p *pull) finish(ctx context.Context, n *node) error {
 	err := p.r.Volume.Finish(ctx, n.local, *n.theirs)
 	if vanished(err) {
-		n.partial = true
+		n.partial, n.gone = true, true
 		return nil
 	}
 	return err
