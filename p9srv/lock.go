@@ -1,6 +1,7 @@
 package p9srv
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"syscall"
@@ -23,7 +24,8 @@ type lockOwner struct {
 }
 
 // heldLock covers the bytes from start to last, both included. A file's are
-// in no order; those of one owner do not overlap.
+// in no order; those of one owner do not overlap, and where they touch they are
+// of different types or set by different fids.
 type heldLock struct {
 	owner       lockOwner
 	fid         *fid // by which it was set: released with it
@@ -32,6 +34,22 @@ type heldLock struct {
 }
 
 func (h heldLock) overlaps(o heldLock) bool { return h.start <= o.last && o.start <= h.last }
+
+// touches is true also for locks that are next to each other.
+func (h heldLock) touches(o heldLock) bool {
+	return h.overlaps(o) || h.last != ^uint64(0) && h.last+1 == o.start || o.last != ^uint64(0) && o.last+1 == h.start
+}
+
+// continues says whether h and o are one lock to their owner.
+func (h heldLock) continues(o heldLock) bool {
+	return h.owner == o.owner && h.typ == o.typ && h.touches(o)
+}
+
+// with is h and what o adds to it.
+func (h heldLock) with(o heldLock) heldLock {
+	h.start, h.last = min(h.start, o.start), max(h.last, o.last)
+	return h
+}
 
 // conflict finds a lock in the way of want; mu is held.
 func (t *LockTable) conflict(file uint64, want heldLock) *heldLock {
@@ -63,6 +81,12 @@ func (t *LockTable) set(file uint64, want heldLock) (LockStatus, error) {
 		}
 		if t.held[want.owner.conn] >= maxLocks || len(t.files[file]) >= maxFileLocks {
 			return LockError, syscall.ENOLCK
+		}
+		asked := want
+		for _, h := range t.files[file] {
+			if h.fid == asked.fid && h.continues(asked) {
+				want = want.with(h)
+			}
 		}
 	}
 	var rest []heldLock
@@ -125,14 +149,34 @@ func (t *LockTable) filter(file uint64, c *conn, keep func(heldLock) bool) {
 	}
 }
 
-// get finds a lock that want would wait for.
+// get finds a lock that want would wait for, all of it, by whatever fids.
 func (t *LockTable) get(file uint64, want heldLock) (heldLock, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h := t.conflict(file, want); h != nil {
-		return *h, true
+	found := t.conflict(file, want)
+	if found == nil {
+		return heldLock{}, false
 	}
-	return heldLock{}, false
+	h := *found
+	var same []heldLock
+	for _, o := range t.files[file] {
+		if o.owner == h.owner && o.typ == h.typ {
+			same = append(same, o)
+		}
+	}
+	slices.SortFunc(same, func(a, b heldLock) int { return cmp.Compare(a.start, b.start) })
+	at := slices.IndexFunc(same, h.overlaps)
+	for _, o := range same[at:] {
+		if h.continues(o) {
+			h = h.with(o)
+		}
+	}
+	for _, o := range slices.Backward(same[:at]) {
+		if h.continues(o) {
+			h = h.with(o)
+		}
+	}
+	return h, true
 }
 
 // releaseFid drops the locks that were set by f.

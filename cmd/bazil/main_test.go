@@ -21,5 +21,5 @@ func TestMain(m *testing.M) {
 	if os.Getenv("BAZIL_GUEST") != "" {
 		os.Unsetenv("GODEBUG") // which init.sh has set for this process alone
 	}
-	testscript.Main(m, map[string]func(){"bazil": main, "keepwriting": keepWriting})
+	testscript.Main(m, map[string]func(){"bazil": main, "keepwriting": keepWriting, "lockboth": locking})
 }

@@ -118,7 +118,7 @@ func (h *handle) useInTurn(ctx context.Context, s *session) (*client.Fid, error)
 // with locks keeps its fid: they are the fid's.
 func (h *handle) isOld() bool {
 	return h.turned.Load() != h.n.turned.Load() && h.flags&syscall.O_ACCMODE == syscall.O_RDONLY &&
-		h.n.typ == syscall.S_IFREG && !h.stream && len(h.b.locks.through(h)) == 0
+		h.n.typ == syscall.S_IFREG && !h.stream && !h.b.locks.holds(h)
 }
 
 // renew opens the file again in the session that it is open in, if it may

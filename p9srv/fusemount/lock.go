@@ -45,8 +45,9 @@ type lockOwner struct {
 
 // lockSet is what an owner holds of one file.
 type lockSet struct {
-	pid   uint32  // for F_GETLK of others; unlocks of the kernel name none
-	via   *handle // whose fid has the locks at the server
+	pid   uint32           // for F_GETLK of others; unlocks of the kernel name none
+	via   *handle          // by which the last was set, and all are over a new connection
+	some  map[*handle]bool // whose fids may have some of them at the server
 	spans []span
 }
 
@@ -85,10 +86,10 @@ func (k *lockBook) note(h *handle, who lockOwner, pid uint32, s span) {
 	defer k.mu.Unlock()
 	set := k.held[h.n][who]
 	if set == nil {
-		set = &lockSet{pid: pid, via: h}
+		set = &lockSet{pid: pid, via: h, some: make(map[*handle]bool)}
 	}
 	if s.typ != p9srv.LockUnlock {
-		set.via = h
+		set.via, set.some[h] = h, true
 	}
 	if set.spans = setSpan(set.spans, s); len(set.spans) == 0 {
 		k.drop(h.n, who)
@@ -131,6 +132,18 @@ func (k *lockBook) touches(n *inode, who lockOwner, s span) bool {
 	defer k.mu.Unlock()
 	set := k.held[n][who]
 	return set != nil && overlaps(set.spans, s)
+}
+
+// holds says whether the server may have locks of h's fid.
+func (k *lockBook) holds(h *handle) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, set := range k.held[h.n] {
+		if set.some[h] {
+			return true
+		}
+	}
+	return false
 }
 
 // lockRequest is a lock as 9P has it. The server refuses an exclusive one

@@ -193,3 +193,35 @@ func spread(spans []span) (bytes [40]p9srv.LockType) {
 	}
 	return bytes
 }
+
+// TestLockedBesideAnother: a process has locks by two descriptors of a file, and
+// the file changes. A read by either opens it again, and its lock stays.
+func TestLockedBesideAnother(t *testing.T) {
+	s, dir, f := watched(t)
+	check(t, os.WriteFile(s.back("f"), []byte("one"), 0o644))
+	var fds [2]*os.File
+	for i := range fds {
+		fd, err := os.Open(filepath.Join(dir, "f"))
+		check(t, err)
+		defer fd.Close()
+		_, err = tryFcntl(t, fd, unix.F_RDLCK, 10*int64(i), 5)
+		check(t, err)
+		fds[i] = fd
+	}
+	check(t, os.WriteFile(s.back("f"), []byte("another"), 0o644))
+	f.changed(t, s.back("f"))
+	f.settled()
+	c := s.attach(t)
+	other, err := c.Walk(t.Context(), "f")
+	check(t, err)
+	check(t, other.Open(t.Context(), syscall.O_RDWR))
+	for i, fd := range fds {
+		if _, err := fd.ReadAt(make([]byte, 7), 0); err != nil {
+			t.Error(err)
+		}
+		got, err := other.GetLock(t.Context(), p9srv.LockRequest{Type: p9srv.LockWrite, Start: 10 * uint64(i), Length: 5})
+		if err != nil || got.Type != p9srv.LockRead {
+			t.Errorf("lock %d is lost: %+v, %v", i, got, err)
+		}
+	}
+}
