@@ -122,3 +122,52 @@ func TestCacheSweep(t *testing.T) {
 		t.Errorf("%d bytes left", n)
 	}
 }
+
+// TestCacheForgetsOld: of what left long ago nothing is remembered, and what is
+// too large for the cache drives nothing out.
+func TestCacheForgetsOld(t *testing.T) {
+	const limit, size = 16 << 20, 256 << 10
+	c := newCache(limit)
+	key := func(i int) *Pointer { return &Pointer{ID: ID{0: byte(i), 1: byte(i >> 8)}} }
+	for i := range 1000 {
+		load(c, key(i), size)
+	}
+	s := &c.shards[0]
+	if s.gone.stood > limit || len(s.entries) > 2*limit/size {
+		t.Errorf("%d entries of %d bytes are remembered", len(s.entries), s.gone.stood)
+	}
+	before := c.size()
+	load(c, key(2000), limit*3/4)
+	if c.size() != before || s.has(&key(2000).ID) {
+		t.Error("what is too large was kept")
+	}
+}
+
+// TestReaderShares: a load answers who wants the same, with its error too unless
+// that is one of its reader's own: where it fetches from, and who gave it up.
+func TestReaderShares(t *testing.T) {
+	one, two := &Reader{}, &Reader{}
+	p := Pointer{ID: ID{1}, Key: Key{1}}
+	other := Pointer{ID: ID{1}, Key: Key{2}}
+	load := func(err error) *flight { return &flight{reader: one, p: p, t: ChunkData, err: err} }
+	for name, test := range map[string]struct {
+		r    *Reader
+		f    *flight
+		p    Pointer
+		t    ChunkType
+		want bool
+	}{
+		"same":                 {one, load(nil), p, ChunkData, true},
+		"another reader":       {two, load(nil), p, ChunkData, true},
+		"another key":          {one, load(nil), other, ChunkData, false},
+		"another type":         {one, load(nil), p, ChunkTree, false},
+		"not found":            {one, load(ErrNotFound), p, ChunkData, true},
+		"not found by another": {two, load(ErrNotFound), p, ChunkData, false},
+		"given up":             {one, load(context.Canceled), p, ChunkData, false},
+		"out of time":          {one, load(context.DeadlineExceeded), p, ChunkData, false},
+	} {
+		if got := test.r.shares(test.f, &test.p, test.t); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -172,4 +174,53 @@ func collectBeside(t *testing.T, c *Chunks, live []chunk) (errs []error) {
 	stop()
 	wg.Wait()
 	return errs
+}
+
+// TestReserveOutlastsCrash: the reserve that was made is whole after a crash,
+// and the segment that becomes of it has a header whenever it has its name: a
+// large one with neither header nor record would be set aside as damaged.
+func TestReserveOutlastsCrash(t *testing.T) {
+	const segment = 2 * MaxSealed
+	fs := newFaultFiles()
+	fs.Room = (reserveBelow - 1) * segment
+	c, err := openSim(fs) // nothing is flushed but what asks for it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer halt(c)
+	c.segmentSize = segment
+	all := putMany(t, c, 3, 1000)
+	if err := c.refillReserve(); err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.SyncDir(c.dir); err != nil { // the name may come later, the room may not
+		t.Fatal(err)
+	}
+	crashes := func(try func(left faultFiles)) {
+		fs.Mu.Lock()
+		defer fs.Mu.Unlock()
+		for seed := range uint64(20) {
+			try(faultFiles{fs.Crash(rand.New(rand.NewPCG(seed, 2)))})
+		}
+	}
+	crashes(func(left faultFiles) {
+		if n := left.Files[c.reservePath()]; n == nil || len(n.Seen) != segment {
+			t.Error("the reserve is not whole after a crash")
+		}
+	})
+	if err := c.spendReserve(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	crashes(func(left faultFiles) {
+		again := simChunks(t, left, segment)
+		mustGet(t, again, all[0])
+		for name := range left.Files {
+			if strings.HasSuffix(name, ".damaged") {
+				t.Errorf("a crash leaves %s", name)
+			}
+		}
+	})
+	if err := c.unspend(true); err != nil {
+		t.Error(err)
+	}
 }

@@ -235,3 +235,50 @@ func TestReindex(t *testing.T) {
 		mustGet(t, s.Chunks(), ch)
 	}
 }
+
+// TestScrubChecksHeaders: the header of a record is checked against the index
+// and the bytes, also where its own checksum is right, and the chunk gets one
+// that is good.
+func TestScrubChecksHeaders(t *testing.T) {
+	for name, change := range map[string]func(r *record){
+		"ID":       func(r *record) { r.id[0]++ },
+		"length":   func(r *record) { r.length++ },
+		"checksum": func(r *record) { r.dataCRC++ },
+	} {
+		fs := newFaultFiles()
+		c := simChunks(t, fs, 16<<10)
+		all := putMany(t, c, 2, 500)
+		head := fs.Files[c.dir+"/"+segmentName(1)].Seen[segmentHeaderSize:][:recordHeaderSize]
+		r, err := parseRecord(head, 1, segmentHeaderSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(&r)
+		copy(head, r.append(nil))
+		got, err := c.Scrub(t.Context(), ScrubOptions{})
+		if err != nil || len(got.Damaged) != 0 || c.Stats().Damaged != 1 || c.Stats().Chunks != 3 {
+			t.Errorf("%s: %+v, %+v, %v", name, got, c.Stats(), err)
+		}
+		mustGet(t, c, all[0])
+	}
+}
+
+// TestScrubBesideCollection: a segment that a collection removes while it is
+// read is not damaged.
+func TestScrubBesideCollection(t *testing.T) {
+	fs := readHooked{newFaultFiles(), new(func())}
+	c := simChunks(t, fs, 16<<10)
+	all := putMany(t, c, 4, 500)
+	told := 0
+	c.onDamage = func(ID) { told++ }
+	*fs.read = func() {
+		*fs.read = nil
+		if got, err := c.Collect(t.Context(), markAll(all[:3]), CollectOptions{MinDead: 1e-9}); err != nil || got.Done != 1 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	got, err := c.Scrub(t.Context(), ScrubOptions{})
+	if err != nil || len(got.Damaged) != 0 || told != 0 || c.Stats().Damaged != 0 {
+		t.Errorf("%+v, told %d times, %d damaged, %v", got, told, c.Stats().Damaged, err)
+	}
+}
