@@ -1,24 +1,17 @@
 package daemon
 
 import (
-	"bufio"
-	"encoding/binary"
 	"net"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"bazil/p9srv"
 	"bazil/p9srv/p9test"
 )
-
-// flooderShare is how many answers a flooder may get while another waits for
-// one: far less than it may have in flight.
-const flooderShare = 100
 
 // TestHostileConnections has clients that read no replies, that flood, that
 // block all their requests, and that hold all they can, at once. Others are
@@ -33,26 +26,20 @@ func TestHostileConnections(t *testing.T) {
 	}
 	before := held(t, d)
 	goroutines := runtime.NumGoroutine()
-	var flooded atomic.Int64
-	bad := []net.Conn{deafClient(t, d), flooder(t, d, &flooded), blocker(t, d), hoarder(t, d)}
+	bad := []net.Conn{deafClient(t, d), flooder(t, d), blocker(t, d), hoarder(t, d)}
 	eventually(t, "files and nodes held by them", func() bool { return held(t, d).Refs > before.Refs+1000 })
 	var took []time.Duration
-	var passed []int64 // answers to the flooder meanwhile
 	for range 200 {
-		start, before := time.Now(), flooded.Load()
+		start := time.Now()
 		if _, err := root.Attr(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		took = append(took, time.Since(start))
-		passed = append(passed, flooded.Load()-before)
 	}
 	slices.Sort(took)
-	slices.Sort(passed)
-	t.Logf("beside %d hostile clients a getattr takes %v, nine of ten at most %v; the flooder gets %d answers meanwhile, nine of ten times at most %d",
-		len(bad), took[len(took)/2], took[len(took)*9/10], passed[len(passed)/2], passed[len(passed)*9/10])
-	// On a machine that is busy with other things, how long it takes says nothing.
-	if took[0] > 10*time.Millisecond && passed[0] > flooderShare {
-		t.Errorf("a getattr takes %v at best, and %d answers to the flooder", took[0], passed[0])
+	t.Logf("beside %d hostile clients a getattr takes %v, nine of ten at most %v", len(bad), took[len(took)/2], took[len(took)*9/10])
+	if took[0] > 10*time.Millisecond {
+		t.Errorf("a getattr takes %v at best", took[0])
 	}
 	write(t, d, "v/beside", "them")
 	wantFile(t, d, "v/beside", "them")
@@ -134,19 +121,14 @@ func send(c net.Conn, forever bool, message func(i int) string) {
 	}()
 }
 
-// drain reads replies and counts them.
-func drain(c net.Conn, count *atomic.Int64) {
+// drain reads replies and forgets them.
+func drain(c net.Conn) {
 	go func() {
-		r := bufio.NewReaderSize(c, 1<<16)
+		buf := make([]byte, 1<<16)
 		for {
-			size, err := r.Peek(4)
-			if err == nil {
-				_, err = r.Discard(int(binary.LittleEndian.Uint32(size)))
-			}
-			if err != nil {
+			if _, err := c.Read(buf); err != nil {
 				return
 			}
-			count.Add(1)
 		}
 	}()
 }
@@ -159,9 +141,9 @@ func deafClient(t *testing.T, d *Daemon) net.Conn {
 }
 
 // flooder asks as fast as it can.
-func flooder(t *testing.T, d *Daemon, answers *atomic.Int64) net.Conn {
+func flooder(t *testing.T, d *Daemon) net.Conn {
 	c := rawClient(t, d)
-	drain(c, answers)
+	drain(c)
 	send(c, true, func(i int) string {
 		return []string{"Tgetattr fid=0 mask=0x7ff", "Tread fid=2 offset=0 count=4096", "Twalk fid=0 newfid=9 names=none", "Tstatfs fid=0"}[i%4] + " tag=" + strconv.Itoa(i%60000)
 	})
@@ -174,7 +156,7 @@ func blocker(t *testing.T, d *Daemon) net.Conn {
 	p9test.Say(t, c, "Twalk fid=1 newfid=3 names=ctl,log", "Rwalk")
 	p9test.Say(t, c, "Tlopen fid=3 flags=0", "Rlopen")
 	c.SetReadDeadline(time.Time{})
-	drain(c, new(atomic.Int64))
+	drain(c)
 	send(c, false, func(i int) string { return "Tread fid=3 offset=0 count=4096 tag=" + strconv.Itoa(i) })
 	return c
 }
@@ -182,7 +164,7 @@ func blocker(t *testing.T, d *Daemon) net.Conn {
 // hoarder takes fids, open files, locks and attributes.
 func hoarder(t *testing.T, d *Daemon) net.Conn {
 	c := rawClient(t, d)
-	drain(c, new(atomic.Int64))
+	drain(c)
 	send(c, false, func(i int) string {
 		n := strconv.Itoa(i)
 		switch i % 4 {
