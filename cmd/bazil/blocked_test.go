@@ -59,7 +59,7 @@ func blockedProcesses(t *testing.T, flags ...string) {
 func blockedReaders(t *testing.T, white *device, mnt string) {
 	white.stop(t)
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
-		endsAtOnce(t, sig, func() *exec.Cmd { return blocked(t, "cat", "exec cat <"+filepath.Join(mnt, "f")) })
+		endsAtOnce(t, blocked(t, "cat", "exec cat <"+filepath.Join(mnt, "f")), sig)
 		wantFile(t, filepath.Join(mnt, "small"), "is inline")
 	}
 	must(t, white.server.Process.Signal(syscall.SIGCONT))
@@ -70,14 +70,11 @@ func blockedReaders(t *testing.T, white *device, mnt string) {
 func blockedFsync(t *testing.T, d *device, disk *stuckDisk, mnt string, flags []string) {
 	for n, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
 		name := filepath.Join(mnt, fmt.Sprint(n))
-		endsAtOnce(t, sig, func() *exec.Cmd {
-			disk.open()
-			must(t, os.WriteFile(name, []byte("text"), 0o644))
-			disk.stick()
-			sync := blocked(t, "sync", "exec sync "+name)
-			<-disk.stuck // the server is in its fsync for it
-			return sync
-		})
+		must(t, os.WriteFile(name, []byte("text"), 0o644))
+		disk.stick()
+		sync := blocked(t, "sync", "exec sync "+name)
+		<-disk.stuck // the server is in its fsync for it
+		endsAtOnce(t, sync, sig)
 		disk.open()
 		must(t, exec.Command("sync", name).Run())
 	}
@@ -175,34 +172,18 @@ func procFile(pid int, name string) string {
 	return string(b)
 }
 
-// endsAtOnce sends a signal to a process that begin starts and that is blocked
-// for good: that ends it, and at once, but for the moments at which the machine
-// stands still.
-func endsAtOnce(t *testing.T, sig syscall.Signal, begin func() *exec.Cmd) {
-	t.Helper()
-	for range 3 {
-		took := endsBy(t, sig, begin())
-		t.Logf("%v: ended after %v", sig, took.Round(time.Millisecond))
-		if took <= atOnce {
-			return
-		}
-	}
-	t.Errorf("%v of a blocked process: none of three ended within %v", sig, atOnce)
-}
-
-// endsBy is how long a process takes to end by a signal.
-func endsBy(t *testing.T, sig syscall.Signal, cmd *exec.Cmd) time.Duration {
+func endsAtOnce(t *testing.T, cmd *exec.Cmd, sig syscall.Signal) {
 	t.Helper()
 	if f := strings.Fields(procFile(cmd.Process.Pid, "stat")); len(f) < 3 || f[2] == "Z" {
 		t.Fatal("it has ended by itself")
 	}
 	began := time.Now()
 	must(t, cmd.Process.Signal(sig))
-	within(t, patience, fmt.Sprint(sig, " of a blocked process"), func() { cmd.Wait() })
+	within(t, atOnce, fmt.Sprint(sig, " of a blocked process"), func() { cmd.Wait() })
 	if got := cmd.ProcessState.Sys().(syscall.WaitStatus).Signal(); got != sig {
 		t.Errorf("it ended by %v, not by %v", got, sig)
 	}
-	return time.Since(began)
+	t.Logf("%v: ended after %v", sig, time.Since(began).Round(time.Millisecond))
 }
 
 // stuckDisk is a folder of which fsync can be made to wait.
