@@ -42,7 +42,7 @@ func needFUSE(t testing.TB) {
 func everyClient(t *testing.T, d *device, dir string, exceptions map[string]string) {
 	t.Run("exercise", func(t *testing.T) { exercise(t, dir) })
 	t.Run("posix", func(t *testing.T) { posix(t, dir, exceptions) })
-	t.Run("locks", func(t *testing.T) { recordLocks(t, dir, 2, 500) })
+	t.Run("locks", func(t *testing.T) { recordLocks(t, dir) })
 	t.Run("programs", func(t *testing.T) { programs(t, dir) })
 	t.Run("killed reader", func(t *testing.T) { killedReader(t, d) })
 }

@@ -166,7 +166,11 @@ func (l *locker) choose(r *rand.Rand) string {
 }
 
 // recordLocks has processes open, close, lock, unlock and ask at random.
-func recordLocks(t *testing.T, dir string, seeds, steps int) {
+func recordLocks(t *testing.T, dir string) {
+	seeds, steps := 1, 300
+	if *full {
+		seeds, steps = 40, 1000
+	}
 	for seed := range seeds {
 		files := [2]string{filepath.Join(dir, fmt.Sprint("locks", seed)), filepath.Join(t.TempDir(), "locks")}
 		for _, name := range files {
