@@ -124,8 +124,10 @@ func cancelledWhen(t *testing.T, ready func() bool, limit time.Duration, what st
 			t.Fatalf("%s does not wait: %v", what, err)
 		case <-time.After(100 * time.Millisecond):
 		}
-		for !ready() {
-			runtime.Gosched()
+		for end := time.Now().Add(20 * time.Second); !ready(); runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatalf("%s: never comes to wait", what)
+			}
 		}
 		start := time.Now()
 		cancel()

@@ -183,18 +183,14 @@ func TestFlushEndsASync(t *testing.T) {
 	if err := f.Open(t.Context(), syscall.O_WRONLY); err != nil {
 		t.Fatal(err)
 	}
-	fastest := time.Hour // of several: the others tell how busy the machine is
-	for range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		begin := time.Now()
-		if _, err := f.WriteAt(ctx, []byte("sync v white"), 0); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a sync that was flushed: %v", err)
-		}
-		cancel()
-		fastest = min(fastest, time.Since(begin))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if _, err := f.WriteAt(ctx, []byte("sync v white"), 0); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a sync that was flushed: %v", err)
 	}
-	if fastest > 2*time.Second {
-		t.Errorf("each went on for %v and more", fastest)
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("it went on for %v", took)
 	}
 }
 
