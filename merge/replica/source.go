@@ -36,6 +36,9 @@ type Options struct {
 	// MaxWaiting is how many directories of a pull may wait to be asked for:
 	// ErrWide. 0 stands for 1,048,576.
 	MaxWaiting int
+	// MaxDirs is how many of the peer's directories one pull looks at: ErrWide
+	// too. 0 stands for 4,194,304.
+	MaxDirs int
 }
 
 // Result is how far a pull or a fetch has come.

@@ -20,7 +20,7 @@ const (
 	dirsPerCall   = 128 // directories asked for in one, at most
 
 	maxWaiting = 1 << 20 // Options.MaxWaiting, where that is 0
-	maxPlaces  = 4 << 20 // directories of one pull
+	maxDirs    = 4 << 20 // Options.MaxDirs, the same
 )
 
 // work asks for what is in the queue until nothing is left.
@@ -206,11 +206,14 @@ func (p *pull) wanted(n *node, subs []vol.Sub) []vol.Sub {
 // waiting leaves out the directories for which there is no room: n is not
 // finished then, and the next pull finds them.
 func (p *pull) waiting(n *node, subs []vol.Sub) []vol.Sub {
-	most := p.options.MaxWaiting
-	if most <= 0 {
-		most = maxWaiting
+	waiting, dirs := p.options.MaxWaiting, p.options.MaxDirs
+	if waiting <= 0 {
+		waiting = maxWaiting
 	}
-	if room := min(p.queue.room(most), max(maxPlaces-len(p.places), 0)); len(subs) > room {
+	if dirs <= 0 {
+		dirs = maxDirs
+	}
+	if room := min(p.queue.room(waiting), max(dirs-len(p.places), 0)); len(subs) > room {
 		p.left += len(subs) - room
 		n.partial = true
 		subs = subs[:room]
