@@ -155,6 +155,25 @@
 // never does, and nothing in one takes Volume.mu. A Handle's reads and writes
 // do not take Volume.mu while they move bytes.
 //
+// # What it takes on disk
+//
+// Go's own source and the documentation of a Debian system, 16,688 files of 298
+// MB in 2,390 directories, take 99.9 MB: 84.5 in chunks, and 15.4 in the Bolt
+// file. Of these are, in MB
+//
+//	7.3   bytes of the 10,400 files of up to 4 KiB, 13.6 before they are packed
+//	2.6   the rest of 19,080 records, 138 bytes each, with the pointers of larger files
+//	0.4   their keys
+//	1.3   heads of these in their pages, and room left there: they are 91% full
+//	1.0   inodes: a number, a name and a checksum each, in pages that are 98% full
+//	0.6   index, and 0.2 dirs
+//	0.4   branch pages, free pages and the list of these
+//	1.6   behind what is used: kept for removing on a full disk, the same for any size
+//
+// Nothing in it gives much for little. Small files have no dictionary in common,
+// which would be one more thing that must never be lost; without the inodes
+// bucket a number would not lead to its name.
+//
 // # Layout
 //
 // A volume is a Bolt file, ID.db, and a log, ID.log. Numbers in keys are 8

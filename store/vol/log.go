@@ -185,7 +185,8 @@ func (l *fsyncLog) written(queue []*logBatch, err error) {
 }
 
 // logStep is by how much the log grows: what is written into room that the
-// file has already costs one flush, and growing costs more.
+// file has already costs one flush, and growing costs more. An area that is used
+// again has its room, so that zeros are written to each place once in a process.
 const logStep = 1 << 20
 
 // write writes a batch, behind which there are zeros where the file had nothing.
