@@ -120,11 +120,19 @@ func openFid(t testing.TB, root *client.Fid, name string) *client.Fid {
 // busy the machine is.
 func fastest(t *testing.T, f func()) time.Duration {
 	t.Helper()
-	best := time.Hour
-	for range 10 {
+	return shortest(t, func() time.Duration {
 		start := time.Now()
 		f()
-		best = min(best, time.Since(start))
+		return time.Since(start)
+	})
+}
+
+// shortest is fastest where only a part of it counts.
+func shortest(t *testing.T, f func() time.Duration) time.Duration {
+	t.Helper()
+	best := time.Hour
+	for range 10 {
+		best = min(best, f())
 	}
 	return best
 }
@@ -133,7 +141,7 @@ func TestFlushCancels(t *testing.T) {
 	tree := newSlowTree()
 	_, root := attach(t, listen(t, &p9srv.Server{Tree: tree}))
 	f := openFid(t, root, "wait")
-	best := fastest(t, func() {
+	best := shortest(t, func() time.Duration {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() {
@@ -146,10 +154,12 @@ func TestFlushCancels(t *testing.T) {
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		t.Logf("flushed after %v", time.Since(start))
+		took := time.Since(start)
+		t.Logf("flushed after %v", took)
 		if tree.reading.Load() != 0 {
 			t.Error("still reading")
 		}
+		return took
 	})
 	if best > 10*time.Millisecond {
 		t.Errorf("flush took %v", best)
@@ -162,7 +172,7 @@ func TestFlushOfADeafMethod(t *testing.T) {
 	_, root := attach(t, listen(t, &p9srv.Server{Tree: tree}))
 	f := openFid(t, root, "stuck")
 	before := tree.nodes.Load()
-	best := fastest(t, func() {
+	best := shortest(t, func() time.Duration {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() {
@@ -182,7 +192,9 @@ func TestFlushOfADeafMethod(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		t.Logf("flushed after %v", time.Since(start))
+		took := time.Since(start)
+		t.Logf("flushed after %v", took)
+		return took
 	})
 	if best > 20*time.Millisecond {
 		t.Errorf("flush took %v", best)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,7 +45,9 @@ func (k *killable) kill(t *testing.T) {
 
 func (k *killable) mount(t *testing.T, o Options) string {
 	t.Helper()
-	o.Dial = dialer(k.sock) // a field that a test may change later
+	if o.Dial == nil {
+		o.Dial = dialer(k.sock)
+	}
 	_, dir := (&served{}).mount(t, o)
 	return dir
 }
@@ -52,7 +55,17 @@ func (k *killable) mount(t *testing.T, o Options) string {
 // TestServerRestart: open files go on after the server was killed.
 func TestServerRestart(t *testing.T) {
 	k := serveApart(t)
-	dir := k.mount(t, Options{})
+	missed := make(chan struct{}, 1)
+	dir := k.mount(t, Options{Dial: func(ctx context.Context) (net.Conn, error) {
+		c, err := dialer(k.sock)(ctx)
+		if err != nil {
+			select {
+			case missed <- struct{}{}:
+			default:
+			}
+		}
+		return c, err
+	}})
 	check(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o755))
 	stays, err := os.OpenFile(filepath.Join(dir, "a/b/stays"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
 	check(t, err)
@@ -74,6 +87,7 @@ func TestServerRestart(t *testing.T) {
 	k.kill(t)
 	check(t, os.WriteFile(filepath.Join(k.dir, "other"), nil, 0o644))
 	check(t, os.Rename(filepath.Join(k.dir, "other"), filepath.Join(k.dir, "replaced")))
+	<-missed // a request that is under way when the server is lost may be refused
 	// Requests that come now wait.
 	wrote := make(chan error, 1)
 	go func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"bazil/p9srv/client"
+	"bazil/store"
 )
 
 // cancelTime is what a flushed request may take to be given up, and busyTime
@@ -53,17 +55,29 @@ func TestFlushWhateverItWaitsFor(t *testing.T) {
 		_, err := ctl.WriteAt(ctx, []byte("sync v white"), 0)
 		return err
 	})
-	v := black.volumes.get("own").vol
-	waitsOfAWriter(t, root, func() bool {
-		s, err := v.Stats(t.Context())
-		return err == nil && s.DirtyBytes > 28<<20 // of 32
-	})
+	waitsOfAWriter(t)
 }
 
-// waitsOfAWriter writes faster than can be sealed, until writes wait for memory
-// and an fsync for the disk.
-func waitsOfAWriter(t *testing.T, root *client.Fid, full func() bool) {
-	data := make([]byte, 128<<10)
+// waitsOfAWriter has more written at once than may be in memory, until writes
+// wait for that and an fsync for the disk.
+func waitsOfAWriter(t *testing.T) {
+	const limit, piece, writers = 256 << 10, 128 << 10, 16
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := store.Create(dir); err != nil {
+		t.Fatal(err)
+	}
+	d := New(Options{Dir: dir, Addr: "127.0.0.1:0", DirtyBytes: limit})
+	if err := d.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	must(t, d, "volume create own")
+	v, root := d.volumes.get("own").vol, attach(t, d, "")
+	full := func() bool {
+		s, err := v.Stats(t.Context())
+		return err == nil && s.DirtyBytes > limit-piece
+	}
+	data := make([]byte, piece)
 	for i := range data {
 		data[i] = byte(i * i >> 7)
 	}
@@ -71,7 +85,7 @@ func waitsOfAWriter(t *testing.T, root *client.Fid, full func() bool) {
 	var off atomic.Int64
 	flood := func(ctx context.Context) {
 		var wg sync.WaitGroup
-		for range 40 {
+		for range writers {
 			wg.Go(func() {
 				data := slices.Clone(data)
 				for copy(data, time.Now().String()); ctx.Err() == nil; copy(data, time.Now().String()) {
