@@ -347,3 +347,45 @@ func TestRestoreOverHeldDirectory(t *testing.T) {
 		t.Fatalf("%d conflicts", n)
 	}
 }
+
+// TestRmdirUnderWriter: a directory is not empty as long as a listing shows a name,
+// though a peer has removed the file and only its writer keeps it.
+func TestRmdirUnderWriter(t *testing.T) {
+	vs := replicas(t, 2)
+	a, b := vs[0], vs[1]
+	d := must[*Node](t)(a.Root().Create(ctx, "d", New{Kind: merge.KindDir, Mode: 0o755}))
+	writeFile(t, d, "f", "base")
+	must[*Node](t)(a.Root().Create(ctx, "other", New{Kind: merge.KindDir, Mode: 0o755}))
+	pull(t, b, a, -1)
+	here := must[*Node](t)(b.Root().Lookup(ctx, "d"))
+	h := must[*Handle](t)(must[*Node](t)(here.Lookup(ctx, "f")).Open(ctx, true))
+	ok(t, d.Unlink(ctx, "f"))
+	pull(t, b, a, -1)
+	if names(t, here) != "f " {
+		t.Fatal("gone under its writer")
+	}
+	fails(t, b.Root().Rmdir(ctx, "d"), syscall.ENOTEMPTY)
+	fails(t, b.Root().RemoveNode(ctx, here), syscall.ENOTEMPTY)
+	fails(t, b.Root().Rename(ctx, "other", b.Root(), "d"), syscall.ENOTEMPTY)
+	must[int](t)(h.WriteAt(ctx, []byte("kept"), 0))
+	ok(t, h.Close())
+	if got := readFile(t, here, "f"); got != "kept" {
+		t.Fatal(got)
+	}
+	// And the other way: unlinked, or given up by its writer, it is in nobody's way.
+	for _, unlink := range []bool{true, false} {
+		pull(t, a, b, -1)
+		h = must[*Handle](t)(must[*Node](t)(here.Lookup(ctx, "f")).Open(ctx, true))
+		ok(t, must[*Node](t)(a.Root().Lookup(ctx, "d")).Unlink(ctx, "f"))
+		pull(t, b, a, -1)
+		if unlink {
+			ok(t, here.Unlink(ctx, "f"))
+		} else {
+			ok(t, h.Close())
+		}
+		ok(t, b.Root().Rmdir(ctx, "d"))
+		ok(t, h.Close())
+		here = must[*Node](t)(b.Root().Create(ctx, "d", New{Kind: merge.KindDir, Mode: 0o755}))
+		writeFile(t, here, "f", "again")
+	}
+}

@@ -43,10 +43,23 @@ func (v *Volume) checkRmdir(in *inode) error {
 		return syscall.ENOTDIR
 	}
 	d, err := v.subdir(in.at)
-	if err == nil && d != nil && d.live > 0 {
+	if err == nil && d != nil && (d.live > 0 || d.showsHeld()) {
 		return syscall.ENOTEMPTY
 	}
 	return err
+}
+
+// showsHeld says whether a directory in which no name exists any more shows one
+// nevertheless: a file that a peer has removed and a writer here keeps
+// (inode.held). Removed like that it would come back with what is written next,
+// and the directory with it.
+func (d *dir) showsHeld() bool {
+	for _, e := range d.children {
+		if e.node != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *Node) remove(ctx context.Context, name string, check func(*inode) error) error {
