@@ -201,7 +201,12 @@ func newStuckDisk(t *testing.T) *stuckDisk {
 	root := &stuckNode{LoopbackNode: below.(*fs.LoopbackNode), disk: d}
 	server, err := fs.Mount(d.dir, root, &fs.Options{MountOptions: fuse.MountOptions{DirectMount: true}})
 	must(t, err)
-	t.Cleanup(func() { d.open(); server.Unmount() })
+	t.Cleanup(func() {
+		d.open()
+		if server.Unmount() != nil { // what failed may still be in it
+			syscall.Unmount(d.dir, syscall.MNT_DETACH)
+		}
+	})
 	return d
 }
 
