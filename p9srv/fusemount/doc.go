@@ -89,11 +89,11 @@
 // version that the kernel has not seen, the attributes are to be asked for
 // again; and an event about the version that is open is none, since it would make
 // the kernel disbelieve the answer, and read by the size of before the open. Nor
-// is an answer kept that was on its way when an event came, about a
-// file that was not known yet too. Where an event comes while a file is read that
-// has become shorter, the kernel has to ask again (endsUnseen). A file of QID.Version 0 is never cached: it is opened
-// for direct I/O, and a read of it asks until an answer is empty, as v9fs
-// does.
+// is an answer kept that was on its way when an event came, about a file that
+// was not known yet too. Where an event comes while a file is read that has become
+// shorter, the kernel has to ask again (endsUnseen). A file of QID.Version 0 is
+// never cached: it is opened for direct I/O, and a read of it asks until an answer
+// is empty, as v9fs does.
 //
 // The kernel's writeback cache stays off. With it the kernel takes its own
 // size and times of a file for the truth as long as it knows the file, so
@@ -115,4 +115,6 @@
 //
 // O_TMPFILE, the flags of renameat2, attributes outside user.*, holes made by
 // fallocate: 9P has no messages for them. Hard links are the server's affair.
+// Record locks do not reach the last two bytes that 63 bits can tell: flock(2) has
+// them.
 package fusemount

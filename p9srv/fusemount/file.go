@@ -272,6 +272,9 @@ func (b *bridge) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 
 // Fallocate is fallocate(2). 9P cannot reserve space: the file grows, and
 // there must be room at the moment; holes and moves of data are not supported.
+// Nor can 9P grow a file without setting its size: what another client appends
+// between the two requests, beyond the size that is asked for here, is cut off.
+// Those of this mount are kept apart by the kernel.
 func (b *bridge) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	if in.Mode&^unix.FALLOC_FL_KEEP_SIZE != 0 {
 		return fuse.Status(syscall.EOPNOTSUPP)
