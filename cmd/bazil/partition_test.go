@@ -70,6 +70,7 @@ type islands struct {
 	kills   int
 	cuts    int
 	failed  int // operations that ended with an error
+	sights  int // files that were compared with what the server has
 	effects map[string]int
 	trace   []string // what was done, for what is lost or back
 
@@ -93,7 +94,7 @@ type island struct {
 	rand   *rand.Rand
 
 	server *exec.Cmd
-	lives  int // servers so far; w.mu guards it
+	lives  int // ends and beginnings of its server so far, odd while it is away; w.mu guards it
 	log    bytes.Buffer
 }
 
@@ -217,6 +218,7 @@ func (w *islands) trouble() {
 		i.server.Wait()
 		time.Sleep(pause / 4) // it is away for that long
 		i.start()
+		i.nextLife()
 		i.note("started -")
 	}
 	time.Sleep(pause)

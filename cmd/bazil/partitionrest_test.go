@@ -85,8 +85,8 @@ func (w *islands) rest() {
 			w.t.Errorf("%s litters the tree", path)
 		}
 	}
-	w.t.Logf("%v done, %d failed, %d servers killed, %d cuts; %d contents acknowledged, %d replaced; %d removals slipped, %d contents for that; %d paths, %d in conflict; moves %v",
-		w.effects, w.failed, w.kills, w.cuts, len(w.acked), len(w.gone), len(w.slips)+excused, excused, len(want), conflicts, w.moves)
+	w.t.Logf("%v done, %d failed, %d sights compared, %d servers killed, %d cuts; %d contents acknowledged, %d replaced; %d removals slipped, %d contents for that; %d paths, %d in conflict; moves %v",
+		w.effects, w.failed, w.sights, w.kills, w.cuts, len(w.acked), len(w.gone), len(w.slips)+excused, excused, len(want), conflicts, w.moves)
 }
 
 // story is what was done to the names that had a content, to the directories

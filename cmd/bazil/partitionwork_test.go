@@ -152,6 +152,7 @@ func tokenOf(f io.ReaderAt) (string, error) {
 // seize opens what a name shows for writing, which keeps the name showing it:
 // what is done to the name then is done to that.
 func (i *island) seize(name string, flags int) (f *os.File, old string, err error) {
+	life := i.life()
 	f, err = os.OpenFile(filepath.Join(i.mnt, name), os.O_RDWR|flags, 0o644)
 	if err != nil {
 		return nil, "", err
@@ -161,6 +162,7 @@ func (i *island) seize(name string, flags int) (f *os.File, old string, err erro
 		return nil, "", err
 	}
 	i.note("seized %s, %q is there", name, old)
+	i.sight(f, name, old, life)
 	i.w.mu.Lock()
 	defer i.w.mu.Unlock()
 	if old != "" {
