@@ -1,8 +1,13 @@
 package vol
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 // TestSmallFilesCount: the bytes of files that are so small that they become
@@ -38,4 +43,39 @@ func TestSmallFilesCount(t *testing.T) {
 	if _, after := counted(); after > cached-2*inlineMax+plainName {
 		t.Errorf("with another file smaller, %d bytes of the cache, which had %d", after, cached)
 	}
+}
+
+// TestSyncWaitsForGroupInFlight: nothing has changed since a group was closed,
+// and that is not on disk yet: who asks for a Sync then has to wait for it.
+func TestSyncWaitsForGroupInFlight(t *testing.T) {
+	v := testVolume(t)
+	writeFile(t, v.Root(), "f", "x")
+	held, free, synced := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		synced <- v.db.Update(func(*bbolt.Tx) error { // no group is written meanwhile
+			close(held)
+			<-free
+			return nil
+		})
+	}()
+	<-held
+	v.committer.wake()
+	inFlight := func() bool {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		return v.commit != nil && v.now.empty()
+	}
+	for end := time.Now().Add(time.Minute); !inFlight(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no group is closed")
+		}
+	}
+	gaveUp, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := v.Sync(gaveUp); !errors.Is(err, context.Canceled) {
+		t.Errorf("did not wait: %v", err)
+	}
+	close(free)
+	ok(t, <-synced)
+	ok(t, v.Sync(ctx))
 }
