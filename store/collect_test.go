@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -279,5 +280,26 @@ func TestCollectUnderLoad(t *testing.T) {
 				t.Errorf("%d chunks for %d references", n, len(l.refs))
 			}
 		})
+	}
+}
+
+// TestCollectFlushesFirst: a segment stays if the copies of what was live in it
+// cannot be made durable.
+func TestCollectFlushesFirst(t *testing.T) {
+	fs := newFaultFiles()
+	c, err := openSim(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer halt(c)
+	all := putMany(t, c, 4, 1000)
+	fs.Fail = (&failing{call: "sync", suffix: segmentName(2), err: syscall.EIO, on: true}).fail
+	got, err := c.Collect(t.Context(), markAll(all[:1]), CollectOptions{})
+	if !errors.Is(err, ErrFailed) || got.Done != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	fs.Fail = nil
+	if c.segments[1] == nil || !hasAfterCrash(t, fs, all[0]) {
+		t.Error("a crash takes what was live")
 	}
 }

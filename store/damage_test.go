@@ -178,3 +178,19 @@ func TestTableTellsDamage(t *testing.T) {
 type writeBuffer []byte
 
 func (b *writeBuffer) Write(p []byte) (int, error) { *b = append(*b, p...); return len(p), nil }
+
+// TestDamageEndsWithSegment: of a damaged chunk that nobody needs nothing is
+// remembered when a collection has removed its segment.
+func TestDamageEndsWithSegment(t *testing.T) {
+	fs := newFaultFiles()
+	c := simChunks(t, fs, 16<<10)
+	all := putMany(t, c, 3, 500)
+	fs.Files[c.dir+"/"+segmentName(1)].Seen[segmentHeaderSize+recordHeaderSize+10] ^= 1
+	if _, err := c.Get(t.Context(), all[0].id, nil); !errors.Is(err, ErrDamaged) || c.Stats().Damaged != 1 {
+		t.Fatalf("%d damaged, %v", c.Stats().Damaged, err)
+	}
+	got, err := c.Collect(t.Context(), markAll(all[2:]), CollectOptions{})
+	if err != nil || got.Done != 1 || c.Stats().Damaged != 0 {
+		t.Errorf("%+v, %d damaged, %v", got, c.Stats().Damaged, err)
+	}
+}

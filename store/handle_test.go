@@ -58,10 +58,10 @@ func TestHandles(t *testing.T) {
 		t.Errorf("a removed file: %v", err)
 	}
 	use(all[1]) // once more, and given free once
-	all[1].release()
 	if err := all[1].remove(); err != nil {
 		t.Fatal(err)
 	}
+	all[1].release()
 	if fs.n["f1"] != 1 {
 		t.Error("a file is closed while one of two reads it")
 	}

@@ -263,3 +263,34 @@ func scanned(t *testing.T, seg *segment) *scan {
 	}
 	return found
 }
+
+// TestCloseMarks: a store that was closed says of its tail that all of it is on
+// disk, which is on disk too; it does not say so where a flush failed.
+func TestCloseMarks(t *testing.T) {
+	for _, works := range []bool{true, false} {
+		fs := newFaultFiles()
+		f := failFlushes(fs)
+		c, err := openSim(fs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustPut(t, c, newChunk(1, 1000))
+		f.on = !works
+		if err := c.close(); (err == nil) != works {
+			t.Fatalf("flushes work %v: %v", works, err)
+		}
+		path := c.dir + "/" + segmentName(1)
+		for seed := range uint64(10) {
+			left := faultFiles{fs.Crash(rand.New(rand.NewPCG(seed, 3)))}
+			if works && left.Files[path] == nil {
+				t.Fatal("the segment is gone")
+			} else if left.Files[path] == nil {
+				continue
+			}
+			seg := &segment{number: 1, handle: (&handles{files: left, max: 1}).add(path, nil), size: int64(len(left.Files[path].Seen))}
+			if found := scanned(t, seg); found.marked != works {
+				t.Errorf("flushes work %v, crash %d: marked %v", works, seed, found.marked)
+			}
+		}
+	}
+}
