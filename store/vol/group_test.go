@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,4 +80,28 @@ func TestSyncWaitsForGroupInFlight(t *testing.T) {
 	close(free)
 	ok(t, <-synced)
 	ok(t, v.Sync(ctx))
+}
+
+// TestFailedGroupIsTakenBack: all that a group had which could not be made
+// durable is part of the next one.
+func TestFailedGroupIsTakenBack(t *testing.T) {
+	v := testVolume(t)
+	writeFile(t, v.Root(), "f", "x")
+	v.mu.Lock()
+	defer v.unlock()
+	e := v.now.entries[0]
+	v.now.wants = append(v.now.wants, want{})
+	v.now.fetched = append(v.now.fetched, 7)
+	v.now.turns = append(v.now.turns, turn{})
+	g := v.freeze()
+	news := len(g.news)
+	v.finish(g, syscall.EIO)
+	n := v.now
+	if !slices.Contains(n.entries, e) || len(n.dirs) != len(g.dirs) || len(n.files) != len(g.files) || !n.spent {
+		t.Errorf("%d names, %d directories, %d files, spent %v", len(n.entries), len(n.dirs), len(n.files), n.spent)
+	}
+	if e.named == g.gen || len(n.wants) != 1 || len(n.fetched) != 1 || len(n.turns) != 1 || news == 0 || len(n.news) != news {
+		t.Errorf("named in %d, %d wants, %d fetched, %d turns, %d of %d news", e.named, len(n.wants), len(n.fetched), len(n.turns), len(n.news), news)
+	}
+	n.wants, n.fetched, n.turns = nil, nil, nil // they were made up
 }
