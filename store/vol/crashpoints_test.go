@@ -23,7 +23,7 @@ import (
 	"bazil/store/faultfs"
 )
 
-var crashPoints = flag.Int("crashpoints", 120, "different states that a crash leaves to try, at least")
+var crashPoints = flag.Int("crashpoints", 300, "different states that a crash leaves to try, at least")
 var crashSeed = flag.Uint64("crashseed", 1, "first seed of the crash histories")
 
 // crashHistory is a data directory on a disk that crashes, on which processes
