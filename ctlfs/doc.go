@@ -362,8 +362,9 @@
 // Free the space of chunks that nothing refers to any more.
 // Clients go on reading and writing meanwhile. What was freed before it is
 // interrupted stays freed. rate= bounds the bytes a second (k, M and G may stand
-// behind the number). With dry-run it only tells what would be freed. While a
-// chunk that lists others is damaged nothing is freed, unless with force.
+// behind the number). With dry-run it only tells what would be freed. A damaged
+// copy that nothing needs any more goes, too, once a scrub or a read has found it.
+// While a chunk that lists others is damaged nothing is freed, unless with force.
 //
 //	store scrub [rate=BYTES] [restart]
 //

@@ -11,8 +11,9 @@ var storeVerbs = []Verb{
 		Help: "Free the space of chunks that nothing refers to any more.",
 		Detail: "Clients go on reading and writing meanwhile. What was freed before it is\n" +
 			"interrupted stays freed. rate= bounds the bytes a second (k, M and G may stand\n" +
-			"behind the number). With dry-run it only tells what would be freed. While a\n" +
-			"chunk that lists others is damaged nothing is freed, unless with force.",
+			"behind the number). With dry-run it only tells what would be freed. A damaged\n" +
+			"copy that nothing needs any more goes, too, once a scrub or a read has found it.\n" +
+			"While a chunk that lists others is damaged nothing is freed, unless with force.",
 		Example: "store collect rate=50M",
 	},
 	{

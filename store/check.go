@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,8 @@ func (f Fault) String() string {
 type CheckOptions struct {
 	BytesPerSecond int64                  // bound on reading; none if 0
 	Progress       func(path string)      // called with each file before it is read; may be nil
-	Fault          func(Fault)            // called with each fault as it is found; may be nil
+	Fault          func(Fault)            // called with each fault; with damaged chunks when all have been read; may be nil
+	Note           func(Fault)            // called with each damaged copy of a chunk of which there is a good one; may be nil
 	Passphrase     func() ([]byte, error) // as in Options
 
 	// More checks what is in the chunks, while nobody else can open the data
@@ -41,8 +43,10 @@ type CheckOptions struct {
 }
 
 // Check reads all of a data directory that no server has open and reports
-// what is wrong with it; it changes nothing. The error says that the check
-// itself could not be done.
+// what is wrong with it; it changes nothing. A damaged copy of a chunk is told
+// once, however many records and tables tell of it, and is no fault if there is
+// a good copy: nothing is lost by it. The error says that the check itself could
+// not be done.
 func Check(ctx context.Context, dir string, o CheckOptions) ([]Fault, error) {
 	k := &checker{dir: dir, o: o, fs: osFiles{}, pace: pace{perSecond: o.BytesPerSecond}}
 	if err := k.run(ctx); err != nil {
@@ -62,7 +66,21 @@ type checker struct {
 	segments map[uint32]checkedSegment
 	secrets  secrets
 	locked   error               // why the secrets are not known
-	good     map[uint64]location // of the chunks that verify, by the prefix of their ID; only with More
+	good     map[uint64]location // of the chunks that verify, by the prefix of their ID
+	bad      map[badCopy]error   // what is wrong with those that do not
+	nameless []badGap            // what does not verify where no header tells of a chunk
+}
+
+// badCopy is a copy of a chunk that does not verify.
+type badCopy struct {
+	segment, offset uint32
+	id              ID
+}
+
+// badGap is a gap in a segment.
+type badGap struct {
+	segment uint32
+	gap
 }
 
 // location is where a chunk is.
@@ -111,17 +129,71 @@ func (k *checker) run(ctx context.Context) error {
 		k.fault(filepath.Join(k.dir, keyFile), -1, k.locked)
 	}
 	k.config()
-	if err := k.allSegments(ctx); err != nil {
-		return err
-	}
-	if err := k.allTables(ctx); err != nil || k.o.More == nil {
+	err = k.chunks(ctx)
+	k.tellDamage()
+	if err != nil || k.o.More == nil {
 		return err
 	}
 	return k.more(ctx)
 }
 
+// chunks checks what is in the segments and in the index.
+func (k *checker) chunks(ctx context.Context) error {
+	if err := k.allSegments(ctx); err != nil {
+		return err
+	}
+	return k.allTables(ctx)
+}
+
+// damaged notes that a copy of a chunk does not verify.
+func (k *checker) damaged(segment, offset uint32, id ID, err error) {
+	at := badCopy{segment, offset, id}
+	if k.bad[at] == nil {
+		k.bad[at] = err
+	}
+}
+
+// tellDamage tells what does not verify in segments, once all that has been
+// found: only then is it known which chunks have a good copy elsewhere, and
+// which gaps an index has a name for.
+func (k *checker) tellDamage() {
+	copies := slices.SortedFunc(maps.Keys(k.bad), compareCopies)
+	for _, b := range copies {
+		f := Fault{k.segmentPath(b.segment), int64(b.offset), k.bad[b]}
+		if !k.hasGood(b.id) {
+			k.tell(f)
+		} else if k.o.Note != nil {
+			k.o.Note(f)
+		}
+	}
+	for _, g := range k.nameless {
+		i, _ := slices.BinarySearchFunc(copies, badCopy{segment: g.segment, offset: uint32(g.offset)}, compareCopies)
+		if i < len(copies) && copies[i].segment == g.segment && int64(copies[i].offset) < g.offset+g.length {
+			continue
+		}
+		k.fault(k.segmentPath(g.segment), g.offset, fmt.Errorf("%w: %d bytes do not verify", ErrDamaged, g.length))
+	}
+}
+
+func compareCopies(a, b badCopy) int {
+	return cmp.Or(cmp.Compare(a.segment, b.segment), cmp.Compare(a.offset, b.offset), bytes.Compare(a.id[:], b.id[:]))
+}
+
+// hasGood says whether there is a copy of a chunk that verifies, which it reads.
+func (k *checker) hasGood(id ID) bool {
+	_, err := (&Checked{k: k}).Get(context.Background(), id, nil)
+	return err == nil
+}
+
+func (k *checker) segmentPath(n uint32) string {
+	return filepath.Join(k.dir, chunksDir, segmentName(n))
+}
+
 func (k *checker) fault(path string, off int64, err error) {
-	f := Fault{path, off, err}
+	k.tell(Fault{path, off, err})
+}
+
+func (k *checker) tell(f Fault) {
 	k.faults = append(k.faults, f)
 	if k.o.Fault != nil {
 		k.o.Fault(f)
@@ -163,10 +235,7 @@ func (k *checker) config() {
 }
 
 func (k *checker) allSegments(ctx context.Context) error {
-	k.segments = map[uint32]checkedSegment{}
-	if k.o.More != nil {
-		k.good = map[uint64]location{}
-	}
+	k.segments, k.good, k.bad = map[uint32]checkedSegment{}, map[uint64]location{}, map[badCopy]error{}
 	dir := filepath.Join(k.dir, chunksDir)
 	names, err := k.fs.list(dir)
 	if err != nil {
@@ -209,20 +278,20 @@ func (k *checker) segment(ctx context.Context, n uint32, path string) error {
 		k.fault(path, -1, err)
 		return nil
 	}
-	k.gaps(path, found, footer != nil)
+	k.gaps(path, n, found, footer != nil)
 	s := checkedSegment{sealed: footer != nil}
 	for _, r := range found.records {
 		s.records = append(s.records, checkedRecord{r.id.prefix(), r.offset, r.length})
-		good, err := k.chunk(ctx, f, path, r)
+		good, err := k.chunk(ctx, f, r)
 		if err != nil {
 			return err
 		}
-		if good && k.good != nil {
+		if good {
 			k.good[r.id.prefix()] = location{n, r.offset, r.length}
 		}
 	}
 	k.segments[n] = s
-	k.compare(path, footer, s)
+	k.compare(path, n, footer, s)
 	return nil
 }
 
@@ -248,7 +317,7 @@ func (k *checker) endsInTable(h *handle, size int64) bool {
 }
 
 // gaps reports what does not verify between records.
-func (k *checker) gaps(path string, found *scan, sealed bool) {
+func (k *checker) gaps(path string, n uint32, found *scan, sealed bool) {
 	if found.header != nil {
 		k.fault(path, 0, found.header)
 	}
@@ -257,32 +326,33 @@ func (k *checker) gaps(path string, found *scan, sealed bool) {
 			continue // what a crash left
 		}
 		for _, r := range g.known {
-			k.fault(path, int64(r.offset), fmt.Errorf("chunk %v: %w: record does not verify", r.id, ErrDamaged))
+			k.damaged(n, r.offset, r.id, fmt.Errorf("chunk %v: %w: record does not verify", r.id, ErrDamaged))
 		}
 		if len(g.known) == 0 {
-			k.fault(path, g.offset, fmt.Errorf("%w: %d bytes do not verify", ErrDamaged, g.length))
+			k.nameless = append(k.nameless, badGap{n, g})
 		}
 	}
 }
 
 // chunk checks a record's bytes against the ID.
-func (k *checker) chunk(ctx context.Context, f file, path string, r record) (good bool, err error) {
+func (k *checker) chunk(ctx context.Context, f file, r record) (good bool, err error) {
 	if err := k.pace.wait(ctx, int64(r.length)); err != nil {
 		return false, err
 	}
 	sealed := make([]byte, r.length)
-	err = readFull(f, sealed, int64(r.offset)+recordHeaderSize)
-	if err == nil {
+	if err = readFull(f, sealed, int64(r.offset)+recordHeaderSize); err != nil {
+		err = fmt.Errorf("chunk %v: %w", r.id, err)
+	} else {
 		err = VerifyID(r.id, sealed)
 	}
 	if err != nil {
-		k.fault(path, int64(r.offset), err)
+		k.damaged(r.segment, r.offset, r.id, err)
 	}
 	return err == nil, nil
 }
 
 // compare holds a footer against the records.
-func (k *checker) compare(path string, footer *table, s checkedSegment) {
+func (k *checker) compare(path string, n uint32, footer *table, s checkedSegment) {
 	if footer == nil {
 		return
 	}
@@ -290,7 +360,7 @@ func (k *checker) compare(path string, footer *table, s checkedSegment) {
 	err := footer.each(func(e entry) bool {
 		listed[e.id.prefix()] = true
 		if !s.has(e) {
-			k.fault(path, int64(e.offset), fmt.Errorf("chunk %v: %w: the footer lists it, no record there verifies", e.id, ErrDamaged))
+			k.damaged(n, e.offset, e.id, fmt.Errorf("chunk %v: %w: the footer lists it, no record there verifies", e.id, ErrDamaged))
 		}
 		return true
 	})
@@ -338,7 +408,7 @@ func (k *checker) table(path string, n uint32) {
 	}
 	err = t.each(func(e entry) bool {
 		if s := k.segments[e.segment]; s.sealed && !s.has(e) {
-			k.fault(path, -1, fmt.Errorf("chunk %v: %w: listed in segment %d at %d, where no record verifies", e.id, ErrDamaged, e.segment, e.offset))
+			k.damaged(e.segment, e.offset, e.id, fmt.Errorf("chunk %v: %w: %s lists it, no record there verifies", e.id, ErrDamaged, filepath.Base(path)))
 		}
 		return true
 	})

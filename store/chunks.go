@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // Sizes that Options leave open.
@@ -116,7 +119,7 @@ func (c *Chunks) Has(id ID) bool {
 func (c *Chunks) Durable(id ID) bool {
 	c.touch(id)
 	var room [4]entry
-	entries := c.candidates(room[:0], &id)
+	entries, _ := c.candidates(room[:0], &id)
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, e := range entries {
@@ -134,7 +137,7 @@ func (s *segment) flushedTo(e entry) bool { return s.mem == nil || int64(e.offse
 // Length is how many sealed bytes a chunk has, 0 if it is not here.
 func (c *Chunks) Length(id ID) int {
 	var room [4]entry
-	copies := c.candidates(room[:0], &id)
+	copies, _ := c.candidates(room[:0], &id)
 	if len(copies) == 0 {
 		return 0
 	}
@@ -145,7 +148,7 @@ func (c *Chunks) Length(id ID) int {
 // rely on.
 func (c *Chunks) present(id ID) bool {
 	var room [4]entry
-	entries := c.candidates(room[:0], &id)
+	entries, _ := c.candidates(room[:0], &id)
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, e := range entries {
@@ -163,7 +166,8 @@ func (c *Chunks) reliable(e entry) bool {
 }
 
 // Get appends the sealed bytes of a chunk to dst, checked against the ID. The
-// errors are ErrNotFound, ErrDamaged if no copy verifies, and ctx's.
+// errors are ErrNotFound, ErrDamaged if no copy verifies, ctx's, and what keeps
+// a copy from being read for now.
 func (c *Chunks) Get(ctx context.Context, id ID, dst []byte) ([]byte, error) {
 	return c.get(ctx, id, dst, readVerified)
 }
@@ -197,7 +201,11 @@ func (c *Chunks) get(ctx context.Context, id ID, dst []byte, read readFunc) ([]b
 		}
 		before := c.removed()
 		var room [4]entry
-		out, err := c.getOne(dst, c.candidates(room[:0], &id), read)
+		entries, err := c.candidates(room[:0], &id)
+		if err != nil {
+			return dst, fmt.Errorf("chunk %v: %w", id, err)
+		}
+		out, err := c.getOne(dst, entries, read)
 		if err == nil {
 			return out, nil
 		}
@@ -217,9 +225,10 @@ func (c *Chunks) removed() uint64 {
 // readFunc appends the sealed bytes of an entry to dst if they are good.
 type readFunc func(seg *segment, dst []byte, e entry) ([]byte, error)
 
-// getOne tries one copy after the other.
+// getOne tries one copy after the other. Damage is told only if every copy was
+// looked at: who hears of it may give up what the chunk leads to.
 func (c *Chunks) getOne(dst []byte, entries []entry, read readFunc) ([]byte, error) {
-	var bad error
+	var bad, unread error
 	for _, e := range entries {
 		seg, damaged := c.segmentOf(e)
 		if seg == nil {
@@ -232,10 +241,17 @@ func (c *Chunks) getOne(dst []byte, entries []entry, read readFunc) ([]byte, err
 		if errors.Is(err, errGone) {
 			continue
 		}
+		if !tellsDamage(err) {
+			unread = fmt.Errorf("segment %d at %d: %w", e.segment, e.offset, err)
+			continue
+		}
 		if !damaged {
 			c.noteDamage(e, err)
 		}
 		bad = fmt.Errorf("segment %d at %d: %w: %w", e.segment, e.offset, ErrDamaged, err)
+	}
+	if unread != nil {
+		return dst, unread
 	}
 	if bad != nil {
 		return dst, bad
@@ -256,8 +272,23 @@ func (c *Chunks) isDamaged(e entry) bool {
 	return damaged
 }
 
+// tellsDamage says whether an error of reading a copy is about its bytes: they do
+// not verify, are not there, or the disk or the file system has lost them. Others
+// are not, as a want of memory or of file descriptors and a call that was
+// interrupted: the copy is what it was.
+func tellsDamage(err error) bool {
+	for _, is := range [...]error{ErrDamaged, ErrVersion, io.ErrUnexpectedEOF, fs.ErrNotExist,
+		syscall.EIO, syscall.ENODATA, syscall.EILSEQ, syscall.EUCLEAN, syscall.EBADMSG} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return false
+}
+
 // noteDamage remembers that a copy does not verify: it no longer counts as
-// present, so that the chunk can be Put again.
+// present, so that the chunk can be Put again. The error must be one that
+// tellsDamage, since what is noted here goes into tables.
 func (c *Chunks) noteDamage(e entry, err error) {
 	c.mu.Lock()
 	c.damaged[e] = true
@@ -268,8 +299,10 @@ func (c *Chunks) noteDamage(e entry, err error) {
 	}
 }
 
-// candidates appends all known copies of a chunk to dst, good or bad.
-func (c *Chunks) candidates(dst []entry, id *ID) []entry {
+// candidates appends all known copies of a chunk to dst, good or bad. An error
+// says that an index table cannot be read for now, so that some may be missing:
+// a chunk then counts as absent for who would store it again, and for nobody else.
+func (c *Chunks) candidates(dst []entry, id *ID) ([]entry, error) {
 	buf := c.blocks.Get().(*[blockSize]byte)
 	defer c.blocks.Put(buf)
 	base := len(dst)
@@ -279,9 +312,11 @@ func (c *Chunks) candidates(dst []entry, id *ID) []entry {
 		var bad *table
 		var err error
 		if dst, bad, err = searchTables(dst, tables, id, buf); bad == nil {
-			return dst
+			return dst, nil
 		}
-		c.replaceTable(bad, err)
+		if err := c.replaceTable(bad, err); err != nil {
+			return dst, err
+		}
 	}
 }
 
@@ -333,13 +368,13 @@ func (c *Chunks) lock(ctx context.Context, ch chan struct{}) error {
 
 func (c *Chunks) unlockWriter() { <-c.writer }
 
-func newChunks(fs files, dir string, o Options) *Chunks {
+func newChunks(f files, dir string, o Options) *Chunks {
 	c := &Chunks{
-		files:       fs,
+		files:       f,
 		dir:         filepath.Join(dir, chunksDir),
 		indexDir:    filepath.Join(dir, indexDir),
 		segmentSize: o.SegmentSize,
-		handles:     &handles{files: fs, max: maxOpenFiles},
+		handles:     &handles{files: f, max: maxOpenFiles},
 		log:         o.Log,
 		onDamage:    o.Damaged,
 		toSeal:      make(chan struct{}, 1),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -133,7 +134,9 @@ type sparse struct {
 func (r *collection) plan(ctx context.Context) ([]sparse, error) {
 	counts, bad, err := r.countAll(ctx)
 	for ; bad != nil && ctx.Err() == nil; counts, bad, err = r.countAll(ctx) {
-		r.c.replaceTable(bad, err)
+		if err := r.c.replaceTable(bad, err); err != nil {
+			return nil, err
+		}
 		r.c.sealAll()
 	}
 	if err != nil {
@@ -228,13 +231,15 @@ func (c *Chunks) sparseOf(n uint32) *sparse {
 	return &sparse{seg: seg, size: seg.size}
 }
 
-// choose returns the segments with enough dead in them, and the small ones if
-// there are several, which one larger replaces.
+// choose returns the segments with enough dead in them, those with damaged
+// copies that are of no more use, and the small ones if there are several, which
+// one larger replaces.
 func (r *collection) choose(counts map[uint32]*sparse) []sparse {
 	var plan, small []sparse
-	for _, s := range counts {
+	superseded := r.superseded()
+	for n, s := range counts {
 		switch {
-		case s.dead > 0 && float64(s.dead) >= r.o.MinDead*float64(s.live+s.dead):
+		case superseded[n] || s.dead > 0 && float64(s.dead) >= r.o.MinDead*float64(s.live+s.dead):
 			plan = append(plan, *s)
 		case s.size < r.c.segmentSize/mergeFanIn:
 			small = append(small, *s)
@@ -247,6 +252,21 @@ func (r *collection) choose(counts map[uint32]*sparse) []sparse {
 		return cmp.Or(cmp.Compare(a.live, b.live), cmp.Compare(a.seg.number, b.seg.number))
 	})
 	return plan
+}
+
+// superseded returns the segments with copies known to be damaged of which none
+// is needed, since the chunk is dead or there is a good copy: nothing but
+// rewriting the segment ends what a check tells of it.
+func (r *collection) superseded() map[uint32]bool {
+	r.c.mu.RLock()
+	damaged := slices.Collect(maps.Keys(r.c.damaged))
+	r.c.mu.RUnlock()
+	all := map[uint32]bool{}
+	for _, e := range damaged {
+		before, seen := all[e.segment]
+		all[e.segment] = (before || !seen) && (!r.keep.has(&e.id) || r.c.present(e.id))
+	}
+	return all
 }
 
 // empty copies what is live in a segment and removes it.
@@ -345,6 +365,9 @@ func (r *collection) copyLive(ctx context.Context, seg *segment, entries []entry
 		if err == nil {
 			err = VerifyID(e.id, buf)
 		}
+		if err != nil && !tellsDamage(err) {
+			return copied, stuck, fmt.Errorf("chunk %v: %w", e.id, err)
+		}
 		if err != nil {
 			r.c.noteDamage(e, err)
 			stuck = true
@@ -361,7 +384,8 @@ func (r *collection) copyLive(ctx context.Context, seg *segment, entries []entry
 // goodElsewhere says that there is another copy, which verifies and will last.
 func (c *Chunks) goodElsewhere(e entry) bool {
 	var room [4]entry
-	for _, o := range c.candidates(room[:0], &e.id) {
+	copies, _ := c.candidates(room[:0], &e.id)
+	for _, o := range copies {
 		c.mu.RLock()
 		ok := o != e && c.reliable(o)
 		seg := c.segments[o.segment]
@@ -376,7 +400,9 @@ func (c *Chunks) goodElsewhere(e entry) bool {
 		if err == nil {
 			return true
 		}
-		c.noteDamage(o, err)
+		if tellsDamage(err) {
+			c.noteDamage(o, err)
+		}
 	}
 	return false
 }

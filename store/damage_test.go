@@ -194,3 +194,170 @@ func TestDamageEndsWithSegment(t *testing.T) {
 		t.Errorf("%+v, %d damaged, %v", got, c.Stats().Damaged, err)
 	}
 }
+
+// TestCheckTellsDamageOnce: a damaged chunk that a record, a footer and a merged
+// table tell of is one fault; it is a note when there is a good copy, and is
+// gone when a collection has been there, however little was dead.
+func TestCheckTellsDamageOnce(t *testing.T) {
+	for name, at := range map[string]int64{"bytes": segmentHeaderSize + 100, "header": segmentHeaderSize + 20} {
+		t.Run(name, func(t *testing.T) {
+			dir, all := filled(t)
+			flip(t, onlyOf(t, filepath.Join(dir, chunksDir, "*.seg")), at)
+			id := all[0].id.String()
+			faults, notes := checkNotes(t, dir)
+			if len(faults) != 1 || !strings.Contains(faults[0].String(), id) || len(notes) != 0 {
+				t.Fatalf("faults %v, notes %v", faults, notes)
+			}
+			s := mustOpen(t, dir, Options{SegmentSize: filledSegment})
+			repaired, err := s.Chunks().Scrub(t.Context(), ScrubOptions{Repair: func(_ context.Context, id ID) ([]byte, error) { return find(all, id).sealed, nil }})
+			if err != nil || len(s.Chunks().Damaged()) != 0 {
+				t.Fatalf("%+v, %v", repaired, err)
+			}
+			mustClose(t, s)
+			faults, notes = checkNotes(t, dir)
+			if len(faults) != 0 || len(notes) != 1 || !strings.Contains(notes[0].String(), id) {
+				t.Fatalf("repaired: faults %v, notes %v", faults, notes)
+			}
+			s = mustOpen(t, dir, Options{SegmentSize: filledSegment})
+			if _, err := s.Chunks().Scrub(t.Context(), ScrubOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.Chunks().Collect(t.Context(), markAll(all), CollectOptions{})
+			if err != nil || got.Done != 1 || got.Stuck != 0 || got.Dead != 0 {
+				t.Errorf("%+v, %v", got, err)
+			}
+			for _, ch := range all {
+				mustGet(t, s.Chunks(), ch)
+			}
+			mustClose(t, s)
+			if faults, notes = checkNotes(t, dir); len(faults)+len(notes) != 0 {
+				t.Errorf("collected: faults %v, notes %v", faults, notes)
+			}
+		})
+	}
+}
+
+// checkNotes is mustCheck that returns the notes, too.
+func checkNotes(t *testing.T, dir string) (faults, notes []Fault) {
+	t.Helper()
+	faults, err := Check(t.Context(), dir, CheckOptions{Note: func(f Fault) { notes = append(notes, f) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return faults, notes
+}
+
+// TestCollectLeavesNeeded: a segment whose damaged chunk is needed and has no
+// good copy is not read again and again for the sake of another one in it.
+func TestCollectLeavesNeeded(t *testing.T) {
+	dir, all, damaged := damagedTail(t)
+	s := mustOpen(t, dir, Options{})
+	defer mustClose(t, s)
+	c := s.Chunks()
+	mustPut(t, c, find(all, damaged[0]))
+	for range 2 {
+		got, err := c.Collect(t.Context(), markAll(all), CollectOptions{})
+		if err != nil || got.Segments != 0 || got.Copied != 0 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
+	got, err := c.Collect(t.Context(), markAll(append(all[:1:1], find(all, damaged[0]), all[4], all[5])), CollectOptions{MinDead: 0.9})
+	if err != nil || got.Done == 0 || got.Stuck != 0 || c.Stats().Damaged != 0 {
+		t.Errorf("the others are dead: %+v, %d damaged, %v", got, c.Stats().Damaged, err)
+	}
+}
+
+// TestNoDamageWithoutLooking: an error of reading that says nothing of the
+// bytes is told as what it is and makes no chunk a damaged one.
+func TestNoDamageWithoutLooking(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EINTR} {
+		t.Run(errno.Error(), func(t *testing.T) {
+			fs := newFaultFiles()
+			c := simChunks(t, fs, 16<<10)
+			all := putMany(t, c, 40, 500)
+			settle(t, c)
+			fail := failReads(fs, segmentName(1), errno)
+			refused := func(what string, err error) {
+				t.Helper()
+				if !errors.Is(err, errno) || errors.Is(err, ErrDamaged) || errors.Is(err, ErrNotFound) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			fail(true)
+			_, err := c.Get(t.Context(), all[0].id, nil)
+			refused("get", err)
+			_, err = c.Stored(t.Context(), all[0].id, nil)
+			refused("stored", err)
+			got, err := c.Scrub(t.Context(), ScrubOptions{})
+			refused("scrub", err)
+			if len(got.Damaged) != 0 {
+				t.Errorf("scrub: %+v", got)
+			}
+			_, err = c.Collect(t.Context(), markAll(all[:1]), CollectOptions{})
+			refused("collect", err)
+			fail(false)
+			if n := c.Stats().Damaged; n != 0 || !c.Has(all[0].id) {
+				t.Errorf("%d damaged, there %v", n, c.Has(all[0].id))
+			}
+			for _, ch := range all {
+				mustGet(t, c, ch)
+			}
+			if got, err := c.Collect(t.Context(), markAll(all[:1]), CollectOptions{}); err != nil || got.Stuck != 0 {
+				t.Errorf("collect again: %+v, %v", got, err)
+			}
+			mustGet(t, c, all[0])
+		})
+	}
+}
+
+// TestIndexUnread: a table that cannot be read for a time stays, and no chunk is
+// taken for one that is not here, lest a collection free what it leads to.
+func TestIndexUnread(t *testing.T) {
+	for _, suffix := range []string{".tab", ".seg"} {
+		t.Run(suffix, func(t *testing.T) {
+			fs := newFaultFiles()
+			c := simChunks(t, fs, filledSegment)
+			all := putMany(t, c, 150, 700)
+			settle(t, c)
+			before := c.Stats()
+			fail := failReads(fs, suffix, syscall.EMFILE)
+			fail(true)
+			unread := 0
+			for _, ch := range all {
+				_, err := c.Get(t.Context(), ch.id, nil)
+				if err != nil {
+					unread++
+				}
+				if err != nil && (!errors.Is(err, syscall.EMFILE) || errors.Is(err, ErrDamaged)) {
+					t.Fatalf("get: %v", err)
+				}
+			}
+			if unread == 0 {
+				t.Fatal("nothing fails")
+			}
+			if _, err := c.Scrub(t.Context(), ScrubOptions{}); !errors.Is(err, syscall.EMFILE) {
+				t.Errorf("scrub: %v", err)
+			}
+			if got, err := c.Collect(t.Context(), markAll(all[:1]), CollectOptions{}); !errors.Is(err, syscall.EMFILE) || got.Freed != 0 {
+				t.Errorf("collect: %+v, %v", got, err)
+			}
+			fail(false)
+			if now := c.Stats(); now.Chunks < before.Chunks || now.Damaged != 0 {
+				t.Errorf("%+v, before %+v", now, before)
+			}
+			for _, ch := range all {
+				mustGet(t, c, ch)
+			}
+		})
+	}
+}
+
+// failReads returns what has reads of a file fail, or no longer.
+func failReads(fs faultFiles, suffix string, err error) func(on bool) {
+	f := &failing{call: "read", suffix: suffix, err: err}
+	return func(on bool) {
+		fs.Mu.Lock()
+		defer fs.Mu.Unlock()
+		f.on, fs.Fail = on, f.fail
+	}
+}

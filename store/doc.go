@@ -124,7 +124,14 @@
 // of version 1: a program that does not know it looks for the record one byte
 // too far on, finds no chunk there, and takes it for damaged when it reads it,
 // which it is. Only tables that count such entries are read for them on opening.
-// A damaged copy that a scrub finds good again is no longer one.
+// A damaged copy that a scrub finds good again is no longer one. Only bytes that
+// do not verify, are missing, or that the disk cannot give are damage: what fails
+// for want of memory or of file descriptors is an error and is noted nowhere.
+//
+// A damaged copy that nobody needs, since there is a good one or the chunk is
+// dead, goes with its segment, which a collection that knows of it rewrites
+// however little is dead in it, if no other damaged copy there is needed. Check
+// tells of such a copy as a note, not as a fault, if there is a good one.
 //
 // Recovery: the newest merged table that covers a segment speaks for it; a
 // segment that none covers speaks by its footer. A table that does not verify

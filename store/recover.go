@@ -46,7 +46,9 @@ func (c *Chunks) load() error {
 	}
 	for _, t := range c.tables {
 		if err := c.takeDamage(t); err != nil {
-			c.replaceTable(t, err)
+			if err := c.replaceTable(t, err); err != nil {
+				return err
+			}
 		}
 	}
 	c.resumeLast()
@@ -105,7 +107,7 @@ func (c *Chunks) removeUnfinished() error {
 func (c *Chunks) loadTable(n uint32, segments []uint32, covered map[uint32]cover) error {
 	h := c.handles.add(filepath.Join(c.indexDir, tableName(n)), nil)
 	t, err := openTable(h, n)
-	if errors.Is(err, ErrVersion) {
+	if errors.Is(err, ErrVersion) || err != nil && !tellsDamage(err) {
 		return err
 	}
 	if err != nil {
@@ -171,7 +173,7 @@ func (c *Chunks) addCovered(cv cover) {
 func (c *Chunks) loadSegment(n uint32) error {
 	seg := &segment{number: n, handle: c.handles.add(filepath.Join(c.dir, segmentName(n)), nil)}
 	t, err := openFooter(seg)
-	if errors.Is(err, ErrVersion) {
+	if errors.Is(err, ErrVersion) || err != nil && !tellsDamage(err) {
 		return fmt.Errorf("segment %d: %w", n, err)
 	}
 	if err == nil {
@@ -322,13 +324,20 @@ func (c *Chunks) resumeLast() {
 	}
 }
 
-// replaceTable puts other tables in the place of one that cannot be read.
-func (c *Chunks) replaceTable(t *table, cause error) {
+// replaceTable puts other tables in the place of one that is damaged. An error
+// says that neither it nor they can be read for now; nothing is changed then.
+func (c *Chunks) replaceTable(t *table, cause error) error {
 	c.indexing.Lock()
 	defer c.indexing.Unlock()
-	if err := c.replaceTableLocked(t, cause); err != nil {
-		c.log.Error("index table is damaged and cannot be replaced", "err", err)
+	err := c.replaceTableLocked(t, cause)
+	if err == nil {
+		return nil
 	}
+	c.log.Error("index table cannot be read and not be replaced", "err", err)
+	if tellsDamage(err) { // what of its segments can be read has replaced it
+		return nil
+	}
+	return err
 }
 
 // replaceTableLocked replaces a table by the footers of the segments it
@@ -340,6 +349,9 @@ func (c *Chunks) replaceTableLocked(t *table, cause error) error {
 	if !known {
 		return nil
 	}
+	if !tellsDamage(cause) {
+		return cause
+	}
 	c.log.Error("index table is damaged, segments replace it", "table", t.run, "segments", len(t.covers), "err", cause)
 	var with []*table
 	var errs []error
@@ -349,6 +361,9 @@ func (c *Chunks) replaceTableLocked(t *table, cause error) error {
 			continue
 		}
 		footer, err := c.reopen(seg, t.run != 0)
+		if err != nil && !tellsDamage(err) {
+			return err
+		}
 		if footer != nil {
 			with = append(with, footer)
 		}
@@ -364,11 +379,13 @@ func (c *Chunks) replaceTableLocked(t *table, cause error) error {
 
 // remakeFooter has a segment whose footer is bad read, and given a new one.
 func (c *Chunks) remakeFooter(seg *segment, cause error) error {
+	if !tellsDamage(cause) {
+		return cause
+	}
 	c.log.Error("footer is damaged", "segment", seg.number, "err", cause)
 	for _, t := range c.tablesNow() {
 		if t.handle == seg.handle {
-			c.replaceTable(t, cause)
-			return nil
+			return c.replaceTable(t, cause)
 		}
 	}
 	c.indexing.Lock()
@@ -388,6 +405,9 @@ func (c *Chunks) reopen(seg *segment, trust bool) (*table, error) {
 		}
 		if err == nil {
 			return t, nil
+		}
+		if !tellsDamage(err) {
+			return nil, err
 		}
 		c.log.Error("footer is damaged", "segment", seg.number, "err", err)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -27,8 +28,9 @@ type ScrubProgress struct {
 // Scrub reads every chunk and checks it against its ID, what was found damaged
 // before included, and every index table.
 // A damaged chunk counts as absent from then on; if its plaintext is still in
-// the cache it is sealed and stored again, else Repair may bring a good copy. Scrub returns an error only when it is cut short; what it
-// returns then tells where to go on.
+// the cache it is sealed and stored again, else Repair may bring a good copy.
+// Scrub returns an error only when it is cut short, as by a want of file
+// descriptors; what it returns then tells where to go on.
 func (c *Chunks) Scrub(ctx context.Context, o ScrubOptions) (ScrubProgress, error) {
 	r := &scrub{c: c, o: o, pace: pace{perSecond: o.BytesPerSecond}}
 	r.progress.Next = o.From
@@ -49,7 +51,9 @@ type scrub struct {
 
 func (r *scrub) run(ctx context.Context) error {
 	if r.o.From == 0 {
-		r.c.scrubTables()
+		if err := r.c.scrubTables(); err != nil {
+			return err
+		}
 	}
 	numbers := r.c.segmentNumbers(r.o.From)
 	for i, n := range numbers {
@@ -81,12 +85,15 @@ func (c *Chunks) segmentNumbers(from uint32) (numbers []uint32) {
 }
 
 // scrubTables verifies the tables and replaces those that are damaged.
-func (c *Chunks) scrubTables() {
+func (c *Chunks) scrubTables() error {
 	for _, t := range c.tablesNow() {
 		if err := t.verify(); err != nil {
-			c.replaceTable(t, err)
+			if err := c.replaceTable(t, err); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // segment checks all chunks of one segment; it may have gone meanwhile.
@@ -94,6 +101,12 @@ func (r *scrub) segment(ctx context.Context, n uint32) error {
 	seg, entries, err := r.c.allEntries(n)
 	if seg == nil {
 		return nil
+	}
+	if errors.Is(err, errGone) {
+		return nil
+	}
+	if err != nil && !tellsDamage(err) {
+		return fmt.Errorf("segment %d: %w", n, err)
 	}
 	if err != nil {
 		r.c.log.Error("cannot read segment", "segment", n, "err", err)
@@ -146,6 +159,9 @@ func (r *scrub) chunk(ctx context.Context, seg *segment, e entry) error {
 	}
 	if gone, _ := r.c.segmentOf(e); gone != seg {
 		return nil // collected meanwhile
+	}
+	if !tellsDamage(err) {
+		return fmt.Errorf("chunk %v in segment %d: %w", e.id, e.segment, err)
 	}
 	r.c.noteDamage(e, err)
 	if r.c.goodElsewhere(e) {

@@ -12,7 +12,14 @@ import (
 // StoreCheckCmd checks a data directory.
 type StoreCheckCmd struct{ passphraseFlags }
 
-// Run works without a server. Faults go to the standard output.
+// Help says what counts.
+func (c *StoreCheckCmd) Help() string {
+	return "Each fault is told in a line of its own; it exits 1 if there is any. A damaged copy of a chunk of which there is a good one, " +
+		"as after a repair, is no fault: its line begins with \"note:\". The segment that holds it goes " +
+		"with the next store collect that knows of it, as after a store scrub."
+}
+
+// Run works without a server. Faults and notes go to the standard output.
 func (c *StoreCheckCmd) Run(g *Globals) error {
 	dir, err := g.existingDir()
 	if err != nil {
@@ -23,6 +30,7 @@ func (c *StoreCheckCmd) Run(g *Globals) error {
 		Passphrase: c.ask,
 		Progress:   func(path string) { p.show("checking " + path) },
 		Fault:      func(f store.Fault) { p.clear(); fmt.Println(f) },
+		Note:       func(f store.Fault) { p.clear(); fmt.Printf("note: %v; there is a good copy\n", f) },
 	})
 	p.clear()
 	if err != nil {
@@ -34,6 +42,9 @@ func (c *StoreCheckCmd) Run(g *Globals) error {
 	fmt.Printf("no faults: %d volumes, %d names, %d snapshots", r.Volumes, r.Names, r.Snapshots)
 	if r.Absent > 0 {
 		fmt.Printf("; %d chunks are not here, but other storage should have them", r.Absent)
+	}
+	if r.Replaced > 0 {
+		fmt.Printf("; damaged copies of which there is a good one: %d (store scrub, then store collect, removes them)", r.Replaced)
 	}
 	fmt.Println()
 	return nil

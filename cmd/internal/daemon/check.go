@@ -20,6 +20,7 @@ type CheckReport struct {
 	Names     int64
 	Snapshots int64
 	Absent    int64 // chunks that other storage has to have
+	Replaced  int64 // damaged copies of chunks of which there is a good one, no faults
 }
 
 // Check reads all of a data directory that no server has open: keys,
@@ -28,6 +29,13 @@ type CheckReport struct {
 func Check(ctx context.Context, dir string, o store.CheckOptions) (CheckReport, error) {
 	k := &dirCheck{dir: dir}
 	o.More = k.volumes
+	note := o.Note
+	o.Note = func(f store.Fault) {
+		k.report.Replaced++
+		if note != nil {
+			note(f)
+		}
+	}
 	faults, err := store.Check(ctx, dir, o)
 	k.report.Faults = len(faults)
 	return k.report, err
