@@ -1,7 +1,6 @@
 package ctlfs
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -48,18 +47,17 @@ func (c *Call) Printf(format string, args ...any) { fmt.Fprintf(c.Out, format, a
 func (c *Call) Records(records []Record) { c.Out.Write(lines(records)) }
 
 // run executes one line in scope s, and returns what it put out.
-func (fs *FS) run(ctx context.Context, who p9srv.User, s scope, line string) ([]byte, error) {
+func (fs *FS) run(ctx context.Context, who p9srv.User, s scope, line string) (out pages, err error) {
 	call, err := parse(s, line)
 	if err != nil || call == nil {
 		return nil, err
 	}
-	var out bytes.Buffer
 	call.User, call.Out = who, &out
 	err = fs.handle(ctx, call)
 	if err != nil {
 		return nil, asError(err)
 	}
-	return out.Bytes(), nil
+	return out, nil
 }
 
 func (fs *FS) handle(ctx context.Context, c *Call) error {

@@ -81,10 +81,10 @@ type openCtl struct {
 func (o *openCtl) WriteAt(ctx context.Context, p []byte, _ int64) (int, error) {
 	out, err := o.ctl.fs.run(ctx, o.ctl.who, o.ctl.scope, string(p))
 	if err != nil {
-		o.answer.set([]byte(err.Error() + "\n"))
+		o.answer.set(pagesOf(err.Error() + "\n"))
 		return 0, err
 	}
-	o.answer.set(append([]byte{}, out...))
+	o.answer.set(append(pages{}, out...))
 	return len(p), nil
 }
 
@@ -104,12 +104,12 @@ func (o *openCtl) Close() error                     { return nil }
 // begins wherever the first read behind the write is.
 type answer struct {
 	mu      sync.Mutex // guards what follows
-	text    []byte     // nil: there is none
+	text    pages      // nil: there is none
 	origin  int64      // the offset of the first byte
 	settled bool       // origin is known
 }
 
-func (a *answer) set(text []byte) {
+func (a *answer) set(text pages) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.text, a.settled = text, false
@@ -125,5 +125,5 @@ func (a *answer) readAt(p []byte, off int64) (int, bool) {
 	if !a.settled || off < a.origin {
 		a.origin, a.settled = off, true
 	}
-	return readAt(a.text, p, off-a.origin), true
+	return a.text.readAt(p, off-a.origin), true
 }

@@ -169,7 +169,7 @@ type openKey struct {
 func (o *openKey) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err := o.add(ctx, p, off); err != nil {
 		err = asError(err)
-		o.answer.set([]byte(err.Error() + "\n"))
+		o.answer.set(pagesOf(err.Error() + "\n"))
 		return 0, err
 	}
 	o.answer.set(nil)

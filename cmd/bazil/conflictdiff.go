@@ -54,19 +54,13 @@ func versionsAt(root p9.File, volume, at string) ([]sibling, error) {
 	if err != nil {
 		return nil, fmt.Errorf("conflict at %s/%s: %w", volume, at, err)
 	}
-	all := make([]sibling, 0, 2)
-	for line := range strings.Lines(info) {
-		r, err := ctlfs.ParseRecord(strings.TrimSuffix(line, "\n"))
-		if err != nil {
-			return nil, fmt.Errorf("the server's answer: %w", err)
-		}
+	var all []sibling
+	err = eachRecord(strings.NewReader(info), func(r ctlfs.Record) error {
 		s, err := parseSibling(r, volume, at)
-		if err != nil {
-			return nil, err
-		}
 		all = append(all, s)
-	}
-	return all, nil
+		return err
+	})
+	return all, err
 }
 
 // shownFirst puts the version that the tree shows before the others.
@@ -108,7 +102,7 @@ type loaded struct {
 }
 
 func loadVersion(root p9.File, s sibling) (loaded, error) {
-	v := loaded{sibling: s, name: path.Base(s.File)}
+	v := loaded{sibling: s, name: printable(path.Base(s.File))}
 	switch {
 	case s.kind != "file" && s.kind != "symlink":
 		v.what = "a " + s.kind

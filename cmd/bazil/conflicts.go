@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,17 +31,45 @@ type ConflictsListCmd struct {
 
 // Run asks the server.
 func (c *ConflictsListCmd) Run(g *Globals) error {
-	all, err := g.conflicts(c.Volume)
-	if err != nil {
+	out := bufio.NewWriter(os.Stdout)
+	show := printConflict
+	var array jsonArray
+	if c.JSON {
+		show = array.add
+	}
+	err := g.conflicts(c.Volume, func(c *conflict) error { return show(out, c) })
+	if err == nil && c.JSON {
+		err = array.end(out)
+	}
+	return errors.Join(err, out.Flush())
+}
+
+// jsonArray prints the elements of an array as they come.
+type jsonArray struct{ begun bool }
+
+func (a *jsonArray) add(w io.Writer, c *conflict) error {
+	before := ",\n  "
+	if !a.begun {
+		before, a.begun = "[\n  ", true
+	}
+	var text bytes.Buffer
+	out := json.NewEncoder(&text)
+	out.SetEscapeHTML(false)
+	out.SetIndent("  ", "  ")
+	if err := out.Encode(c); err != nil {
 		return err
 	}
-	if c.JSON {
-		out := json.NewEncoder(os.Stdout)
-		out.SetEscapeHTML(false)
-		out.SetIndent("", "  ")
-		return out.Encode(all)
+	_, err := fmt.Fprintf(w, "%s%s", before, bytes.TrimSuffix(text.Bytes(), []byte("\n")))
+	return err
+}
+
+func (a *jsonArray) end(w io.Writer) error {
+	text := "\n]\n"
+	if !a.begun {
+		text = "[]\n"
 	}
-	return printConflicts(os.Stdout, all)
+	_, err := io.WriteString(w, text)
+	return err
 }
 
 // conflict is a name that has several versions, as --json prints it.
@@ -62,40 +92,30 @@ type sibling struct {
 }
 
 // conflicts asks the server for the conflicts of a volume, or of all if it is
-// "".
-func (g *Globals) conflicts(volume string) ([]conflict, error) {
+// "", and calls each for them as they come. The records of a name follow each
+// other.
+func (g *Globals) conflicts(volume string, each func(*conflict) error) error {
 	line := []string{"conflicts"}
 	if volume != "" {
 		line = append(line, volume)
 	}
-	answer, err := g.ask(ctlfs.Join(line))
-	if err != nil {
-		return nil, err
-	}
-	return parseConflicts(answer)
-}
-
-// parseConflicts reads the records of the command conflicts; those of a name
-// follow each other.
-func parseConflicts(records string) ([]conflict, error) {
-	all := []conflict{}
-	for line := range strings.Lines(records) {
-		r, err := ctlfs.ParseRecord(strings.TrimSuffix(line, "\n"))
-		if err != nil {
-			return nil, fmt.Errorf("the server's answer: %w", err)
-		}
+	var c conflict
+	err := g.askRecords(ctlfs.Join(line), func(r ctlfs.Record) error {
 		volume, at := r.Get("volume"), r.Get("conflict")
-		if n := len(all); n == 0 || all[n-1].Volume != volume || all[n-1].Path != at {
-			all = append(all, conflict{Volume: volume, Path: at})
+		if len(c.Siblings) > 0 && (c.Volume != volume || c.Path != at) {
+			if err := each(&c); err != nil {
+				return err
+			}
+			c.Siblings = c.Siblings[:0]
 		}
 		s, err := parseSibling(r, volume, at)
-		if err != nil {
-			return nil, err
-		}
-		c := &all[len(all)-1]
-		c.Siblings = append(c.Siblings, s)
+		c = conflict{volume, at, append(c.Siblings, s)}
+		return err
+	})
+	if err == nil && len(c.Siblings) > 0 {
+		err = each(&c)
 	}
-	return all, nil
+	return err
 }
 
 func parseSibling(r ctlfs.Record, volume, at string) (s sibling, err error) {
@@ -110,19 +130,14 @@ func parseSibling(r ctlfs.Record, volume, at string) (s sibling, err error) {
 	return s, nil
 }
 
-// printConflicts prints conflicts for people.
-func printConflicts(w io.Writer, all []conflict) error {
-	for _, c := range all {
-		fmt.Fprintf(w, "%s/%s\n", c.Volume, c.Path)
-		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		for _, s := range c.Siblings {
-			fmt.Fprintf(table, "\t%s\t%s\t%s\t%s%s\n", s.Peer, s.Time, s.size(), path.Base(s.File), s.remark())
-		}
-		if err := table.Flush(); err != nil {
-			return err
-		}
+// printConflict prints a conflict for people.
+func printConflict(w io.Writer, c *conflict) error {
+	fmt.Fprintf(w, "%s/%s\n", c.Volume, printable(c.Path))
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range c.Siblings {
+		fmt.Fprintf(table, "\t%s\t%s\t%s\t%s%s\n", s.Peer, s.Time, s.size(), printable(path.Base(s.File)), s.remark())
 	}
-	return nil
+	return table.Flush()
 }
 
 // size is how large a version is, or what it is.

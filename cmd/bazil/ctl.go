@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/hugelgupf/p9/p9"
@@ -46,17 +47,8 @@ func (g *Globals) line(line string) error {
 
 // ask sends a line to the server's ctl file and returns the answer; for an
 // empty line, the configuration.
-func (g *Globals) ask(line string) (string, error) {
-	var answer string
-	err := g.session(func(root p9.File) error {
-		_, f, err := root.Walk([]string{"ctl", "ctl"})
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if _, _, err := f.Open(p9.ReadWrite); err != nil {
-			return err
-		}
+func (g *Globals) ask(line string) (answer string, err error) {
+	err = g.withCtl(func(f p9.File) error {
 		if line == "" {
 			answer, err = readAll(f)
 		} else {
@@ -67,35 +59,69 @@ func (g *Globals) ask(line string) (string, error) {
 	return answer, err
 }
 
+// askRecords sends a line as ask does, and calls each with the records of the
+// answer: a long one is never whole in memory.
+func (g *Globals) askRecords(line string, each func(ctlfs.Record) error) error {
+	return g.withCtl(func(f p9.File) error {
+		if _, failed := f.WriteAt([]byte(line), 0); failed != nil {
+			return refusal(f, failed)
+		}
+		return eachRecord(&fileReader{f: f}, each)
+	})
+}
+
+// withCtl opens the server's ctl file.
+func (g *Globals) withCtl(use func(f p9.File) error) error {
+	return g.session(func(root p9.File) error {
+		_, f, err := root.Walk([]string{"ctl", "ctl"})
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if _, _, err := f.Open(p9.ReadWrite); err != nil {
+			return err
+		}
+		return use(f)
+	})
+}
+
 // exchange writes p to an open file of the ctl directory and reads the answer
 // back, which is the error's text if the write failed.
 func exchange(f p9.File, p []byte) (string, error) {
-	_, failed := f.WriteAt(p, 0)
-	answer, err := readAll(f)
-	switch {
-	case failed == nil:
-		return answer, err
-	case err == nil && answer != "":
-		return "", errors.New(answer)
-	default:
-		return "", failed
+	if _, failed := f.WriteAt(p, 0); failed != nil {
+		return "", refusal(f, failed)
 	}
+	return readAll(f)
+}
+
+// refusal is what the server says of a write that failed.
+func refusal(f p9.File, failed error) error {
+	if text, err := readAll(f); err == nil && text != "" {
+		return errors.New(text)
+	}
+	return failed
 }
 
 // readAll reads an open file to its end.
 func readAll(f p9.File) (string, error) {
-	var all []byte
-	p := make([]byte, 32<<10)
-	for {
-		n, err := f.ReadAt(p, int64(len(all)))
-		all = append(all, p[:n]...)
-		if errors.Is(err, io.EOF) || err == nil && n == 0 {
-			return string(all), nil
-		}
-		if err != nil {
-			return string(all), err
-		}
+	var all strings.Builder
+	_, err := io.CopyBuffer(&all, &fileReader{f: f}, make([]byte, 32<<10))
+	return all.String(), err
+}
+
+// fileReader reads an open file from its beginning.
+type fileReader struct {
+	f   p9.File
+	off int64
+}
+
+func (r *fileReader) Read(p []byte) (int, error) {
+	n, err := r.f.ReadAt(p, r.off)
+	r.off += int64(n)
+	if n == 0 && err == nil {
+		err = io.EOF
 	}
+	return n, err
 }
 
 // session attaches to the server's tree. An interrupt hangs up, which cancels

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -57,16 +58,46 @@ func (f recordForm) print(answer string, hidden map[string]map[string]bool) erro
 
 // parseRecords reads an answer that is records, one a line.
 func parseRecords(answer string) (records []ctlfs.Record, err error) {
-	for line := range strings.Lines(answer) {
+	err = eachRecord(strings.NewReader(answer), func(r ctlfs.Record) error {
+		records = append(records, r)
+		return nil
+	})
+	return records, err
+}
+
+// eachRecord calls each with the records of an answer.
+func eachRecord(answer io.Reader, each func(ctlfs.Record) error) error {
+	lines := bufio.NewReaderSize(answer, 32<<10)
+	for {
+		line, failed := readRecord(lines)
+		if failed != nil && failed != io.EOF {
+			return failed
+		}
 		r, err := ctlfs.ParseRecord(strings.TrimSuffix(line, "\n"))
 		if err != nil {
-			return nil, fmt.Errorf("the server's answer: %w", err)
+			return fmt.Errorf("the server's answer: %w", err)
 		}
 		if len(r) > 0 {
-			records = append(records, r)
+			if err := each(r); err != nil {
+				return err
+			}
+		}
+		if failed != nil {
+			return nil
 		}
 	}
-	return records, nil
+}
+
+// readRecord reads the line of a record, which goes on behind a newline in
+// quotes: a name may have one.
+func readRecord(lines *bufio.Reader) (record string, err error) {
+	for {
+		line, err := lines.ReadString('\n')
+		record += line
+		if err != nil || strings.Count(record, "'")%2 == 0 {
+			return record, err
+		}
+	}
 }
 
 // The fields whose value is a number: of bytes, or of things.

@@ -37,7 +37,7 @@ import (
 // followed: there it runs from before the file is written on white's mount
 // until black's mount shows it.
 var (
-	speedCases = stdflag.String("syncspeed", "", "cases of syncing to measure: a one large file and its rename, b 10,000 small files, c 100,000 and one change, m 1,000,000 and one change, w and x 100,000 and 1,000,000 in one directory, and one change")
+	speedCases = stdflag.String("syncspeed", "", "cases of syncing to measure: a one large file and its rename, b 10,000 small files, c 100,000 and one change, m 1,000,000 and one change, w and x 100,000 and 1,000,000 in one directory, and one change, k 100,000 conflicts")
 	speedDelay = stdflag.Duration("syncdelay", 0, "how long each byte is under way, each way; loopback then carries all twice")
 	speedBig   = stdflag.Int("syncbig", 1024, "MiB of the large file")
 )
@@ -49,7 +49,7 @@ func TestSyncSpeed(t *testing.T) {
 	fmt.Printf("%-44s %9s %9s %7s %7s %7s %7s %7s %7s\n", "case", "seconds", "MB sent", "CPU w", "CPU b", "RSS w", "RSS b", "anon w", "anon b")
 	for _, c := range strings.Split(*speedCases, ",") {
 		run, ok := map[string]func(*testing.T, *speedPair){
-			"a": speedLarge, "b": speedSmall,
+			"a": speedLarge, "b": speedSmall, "k": speedConflicts,
 			"c": func(t *testing.T, p *speedPair) { speedMany(t, p, 1000, 100) },
 			"m": func(t *testing.T, p *speedPair) { speedMany(t, p, 10000, 100) },
 			"w": func(t *testing.T, p *speedPair) { speedMany(t, p, 1, 100000) },

@@ -1,8 +1,10 @@
 package vol
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"syscall"
@@ -30,24 +32,39 @@ type Sibling struct {
 // turn.
 const conflictPiece = 256
 
-// Conflicts returns all conflicts, sorted by path. One that comes or ends
-// meanwhile may be among them or not.
-func (v *Volume) Conflicts(ctx context.Context) ([]Conflict, error) {
-	paths, err := v.conflictPaths()
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(paths)
-	out := make([]Conflict, 0, len(paths))
-	for piece := range slices.Chunk(paths, conflictPiece) {
-		if out, err = v.appendConflicts(out, piece); err != nil {
+// Conflicts returns all conflicts, as EachConflict tells them.
+func (v *Volume) Conflicts(ctx context.Context) (all []Conflict, _ error) {
+	for c, err := range v.EachConflict(ctx) {
+		if err != nil {
 			return nil, err
 		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// EachConflict yields all conflicts, sorted by path; an error is the last. One
+// that comes or ends meanwhile may be among them or not.
+func (v *Volume) EachConflict(ctx context.Context) iter.Seq2[Conflict, error] {
+	return func(yield func(Conflict, error) bool) {
+		paths, err := v.conflictPaths()
+		slices.Sort(paths)
+		var some []Conflict
+		for len(paths) > 0 && err == nil {
+			n := min(conflictPiece, len(paths))
+			some, err = v.appendConflicts(some[:0], paths[:n])
+			for _, c := range some {
+				if !yield(c, nil) {
+					return
+				}
+			}
+			paths = paths[n:]
+			err = cmp.Or(err, ctx.Err())
+		}
+		if err != nil {
+			yield(Conflict{}, err)
 		}
 	}
-	return out, nil
 }
 
 func (v *Volume) conflictPaths() ([]string, error) {

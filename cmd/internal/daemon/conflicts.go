@@ -44,17 +44,16 @@ func (d *Daemon) volumeConflicts(ctx context.Context, c *ctlfs.Call, name string
 	if err != nil {
 		return err
 	}
-	all, err := v.vol.Conflicts(ctx)
-	if err != nil {
-		return err
-	}
-	for i := range all {
-		for _, shown := range versionsOf(v, &all[i], names) {
+	for found, err := range v.vol.EachConflict(ctx) {
+		if err != nil {
+			return err
+		}
+		for _, shown := range versionsOf(v, &found, names) {
 			info, err := shown.info(ctx)
 			if err != nil {
 				return err
 			}
-			c.Records([]ctlfs.Record{append(ctlfs.Rec("conflict", all[i].Path, "volume", name), info...)})
+			c.Records([]ctlfs.Record{append(ctlfs.Rec("conflict", found.Path, "volume", name), info...)})
 		}
 	}
 	return nil

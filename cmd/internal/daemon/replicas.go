@@ -132,11 +132,10 @@ func unknownVersions(ctx context.Context, v *openVolume, names *replicaNames) (b
 	if err != nil || stats.Conflicts == 0 || v.versionsKnown.Load() == stats.ConflictChange+1 {
 		return false, err
 	}
-	all, err := v.vol.Conflicts(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, c := range all {
+	for c, err := range v.vol.EachConflict(ctx) {
+		if err != nil {
+			return false, err
+		}
 		for _, s := range c.Siblings {
 			if s.Dot != (merge.Dot{}) && !names.knows(s.Dot.Replica) {
 				return true, nil

@@ -80,8 +80,16 @@ func meant(ctx context.Context, v *vol.Volume, pattern string) ([]vol.Conflict, 
 			return nil, ctlfs.Errorf(syscall.EINVAL, "pattern %q: %q has a [ or \\ that does not end", pattern, w)
 		}
 	}
-	all, err := v.Conflicts(ctx)
-	return slices.DeleteFunc(all, func(c vol.Conflict) bool { return !matchPath(words, strings.Split(c.Path, "/")) }), err
+	var chosen []vol.Conflict
+	for c, err := range v.EachConflict(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if matchPath(words, strings.Split(c.Path, "/")) {
+			chosen = append(chosen, c)
+		}
+	}
+	return chosen, nil
 }
 
 // matchPath tells whether the words of a pattern match the names of a path: **
