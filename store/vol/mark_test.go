@@ -1,11 +1,14 @@
 package vol
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
 	"syscall"
 	"testing"
+
+	"go.etcd.io/bbolt"
 
 	"bazil/merge"
 	"bazil/store"
@@ -99,5 +102,19 @@ func TestMarksOfGroupInFlight(t *testing.T) {
 		if !marked[id] {
 			t.Errorf("chunk %v is not marked", id)
 		}
+	}
+}
+
+// TestMarkingMissesNames: a volume that has fewer names than its directories know
+// says so, rather than have the chunks of the others collected.
+func TestMarkingMissesNames(t *testing.T) {
+	v := testVolume(t)
+	writeFile(t, v.Root(), "f", "x")
+	ok(t, v.Sync(ctx))
+	ok(t, v.db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketNames).Delete(numKey(rootDir, "f"))
+	}))
+	if err := v.MarkChunks(ctx, func(store.ID) {}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("error %v", err)
 	}
 }
