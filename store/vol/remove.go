@@ -27,7 +27,11 @@ func (n *Node) Rmdir(ctx context.Context, name string) error {
 // RemoveNode removes the name of m, a file or an empty directory, which must
 // be in this directory: ENOENT if it has gone or moved, whatever has its name.
 func (n *Node) RemoveNode(ctx context.Context, m *Node) error {
-	return n.remove(ctx, m.Name(), func(in *inode) error {
+	name := m.Name()
+	if name == "" {
+		return syscall.ENOENT
+	}
+	return n.remove(ctx, name, func(in *inode) error {
 		switch {
 		case in.num != m.num:
 			return syscall.ENOENT

@@ -18,6 +18,8 @@ func TestRemoveNodeIsThatOne(t *testing.T) {
 		t.Error(got)
 	}
 	ok(t, there.RemoveNode(ctx, f))
+	fails(t, there.RemoveNode(ctx, f), syscall.ENOENT)
+	fails(t, there.RenameNode(ctx, f, root, "g"), syscall.ENOENT)
 }
 
 // TestSizeAndTime: a change of the size and the time in one leaves the time that

@@ -19,7 +19,11 @@ func (n *Node) Rename(ctx context.Context, oldName string, to *Node, newName str
 // RenameNode is Rename of m, which must be in this directory: ENOENT if it has
 // gone or moved, whatever has its name.
 func (n *Node) RenameNode(ctx context.Context, m, to *Node, newName string) error {
-	return n.rename(ctx, m.Name(), m.num, to, newName)
+	name := m.Name()
+	if name == "" {
+		return syscall.ENOENT
+	}
+	return n.rename(ctx, name, m.num, to, newName)
 }
 
 // rename moves a name that shows the inode ino, or any where ino is 0.
