@@ -95,7 +95,25 @@ type island struct {
 
 	server *exec.Cmd
 	lives  int // ends and beginnings of its server so far, odd while it is away; w.mu guards it
-	log    bytes.Buffer
+	log    serverLog
+}
+
+// serverLog is what a device's servers have logged.
+type serverLog struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (l *serverLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *serverLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 const islandPort = "34211"
